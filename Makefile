@@ -1,0 +1,64 @@
+# make demo   the main job on the embedded subject, dictionary and replies: no key, no network beyond the package index
+# make test   lint, types, tests
+# make bench  speed as ratios, written to results/bench.json
+.DELETE_ON_ERROR:
+.PHONY: help demo test bench install lint types golden clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH := 2.13.0
+
+# make demo LLM=...   a provider to ask instead of replaying the shipped replies (see README, "The demo on your own model")
+LLM ?=
+UNITS ?=
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+# Without a GPU the build of torch without CUDA is taken: from wherever pip is told to look, else through uv, which
+# knows where that build lives. With a GPU, the ordinary build.
+$(VENV)/.torch: | $(BIN)/python
+	@if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then \
+	  $(BIN)/python -m pip install --quiet "torch==$(TORCH)"; \
+	elif ! $(BIN)/python -m pip install --quiet "torch==$(TORCH)+cpu" 2>/dev/null; then \
+	  $(BIN)/python -m pip install --quiet uv && \
+	  $(BIN)/uv pip install --quiet --python $(BIN)/python --torch-backend cpu "torch==$(TORCH)"; \
+	fi
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.torch
+	$(BIN)/python -m pip install --quiet --editable ".[sae,dev]"
+	@touch $@
+
+$(VENV)/.local: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable ".[sae,local,dev]"
+	@touch $@
+
+install: $(VENV)/.installed
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+test: $(VENV)/.local lint types
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest
+
+golden: install
+	$(BIN)/python -m pytest tests/golden --update-golden
+
+demo: $(if $(LLM),$(VENV)/.local,$(VENV)/.installed)
+	LLM="$(LLM)" UNITS="$(UNITS)" BIN="$(BIN)" sh results/demo.sh
+
+bench: $(VENV)/.local
+	$(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf $(VENV) results/demo/stores results/demo/ledger.sqlite*

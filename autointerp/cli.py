@@ -1,0 +1,101 @@
+"""The `autointerp` command: thin. Results go to standard output, progress and complaints to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from autointerp.errors import AutointerpError, BadInput
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Measure how interpretable the features of a sparse autoencoder are, beside the model's own neurons.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+@app.callback()
+def _root() -> None:
+    """Keeps the names of the commands even while there are few of them."""
+
+
+def _print_json(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+@app.command(epilog="Example: autointerp run job.toml --out runs/first")
+def run(
+    job: Annotated[Path, typer.Argument(help="The job file (TOML).", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/NAME beside the job file.")] = None,
+    strict: Annotated[bool, typer.Option(help="Exit with 1 where a unit stayed Unscored.")] = False,
+    json_out: JsonFlag = False,
+) -> None:
+    """Start a job, or go on with one that was interrupted: what the ledger knows is not asked again."""
+    from autointerp.jobs import load_job, run_job
+    from autointerp.results import show_text, summarise
+
+    loaded = load_job(job)
+    folder = out or job.parent / "runs" / loaded.name
+    run_job(loaded, job.parent, folder)
+    summary = summarise(folder)
+    if json_out:
+        _print_json(summary)
+    else:
+        sys.stdout.write(show_text(summary, rows=20))
+        sys.stdout.write(f"\nreport   {folder / 'report.html'}\nfigures  {folder / 'figures'}\n")
+    unscored = sum(sum(one["unscored"].values()) for kind in summary["summary"].values() for one in kind.values())
+    if strict and unscored:
+        raise SystemExit(1)
+
+
+@app.command(epilog="Example: autointerp show results/demo --json")
+def show(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)],
+    rows: Annotated[int, typer.Option(min=1, help="Places of the ranking to print.")] = 20,
+    json_out: JsonFlag = False,
+) -> None:
+    """Print a run's scores, the comparison of features with neurons, the controls, and the ranking."""
+    from autointerp.results import show_text, summarise
+
+    summary = summarise(folder)
+    if json_out:
+        _print_json(summary)
+    else:
+        sys.stdout.write(show_text(summary, rows=rows))
+
+
+@app.command(epilog="Example: autointerp report results/demo")
+def report(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)],
+) -> None:
+    """Draw a run's figures and report again from its tables."""
+    from autointerp.results import write_figures, write_report
+
+    for path in (*write_figures(folder), write_report(folder)):
+        sys.stdout.write(f"{path}\n")
+
+
+def main() -> None:
+    """Run a command. Exit codes: 0 done, 1 Unscored under --strict, 2 bad input, 3 refused, 4 cap, 130 interrupted."""
+    try:
+        app()
+    except AutointerpError as error:
+        kind = "" if isinstance(error, BadInput) else f"{type(error).__name__}: "
+        sys.stderr.write(f"autointerp: {kind}{error}\n")
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("autointerp: interrupted; the same command goes on from what the ledger holds\n")
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

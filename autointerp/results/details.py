@@ -1,0 +1,117 @@
+"""units.jsonl.gz: what stands behind each LLM score, context by context, for the report and for a reader's own eyes.
+
+One line per unit, preset and role, in canonical order: the explanation, the unit's statistics, and every context shown
+to the explainer or scored, with the true activations and, where scored, the simulated ones.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from autointerp.errors import BadInput
+from autointerp.results.tables import write_atomically
+from autointerp.types import ActivationRecord, Explanation, Role, Simulation, UnitRecord, UnitStatistics, Unscored
+
+__all__ = ["detail", "read_details", "write_details"]
+
+
+def _numbers(values: Iterable[float], digits: int = 4) -> list[float]:
+    return [float(f"{value:.{digits}g}") for value in values]
+
+
+def _statistics(statistics: UnitStatistics) -> dict[str, Any]:
+    return {
+        "n_tokens": statistics.n_tokens,
+        "fired": statistics.fired,
+        "density": statistics.density,
+        "maximum": statistics.maximum,
+        "mean": statistics.mean,
+        "histogram_scale": statistics.histogram_scale,
+        "histogram": _coarse(statistics),
+        "interval_edges": _numbers(statistics.interval_edges),
+        "interval_tokens": [int(count) for count in statistics.interval_tokens],
+        "top_tokens": list(statistics.top_tokens),
+        "top_logits": [[token, round(value, 4)] for token, value in statistics.top_logits],
+        "bottom_logits": [[token, round(value, 4)] for token, value in statistics.bottom_logits],
+    }
+
+
+def _coarse(statistics: UnitStatistics, bins: int = 64) -> list[int]:
+    """The histogram in 64 bins, for a picture (the store keeps the fine one)."""
+    counts = statistics.histogram
+    if len(counts) % bins:
+        return [int(count) for count in counts]
+    return [int(count) for count in counts.reshape(bins, -1).sum(axis=1)]
+
+
+def _record(record: ActivationRecord, split: str, simulation: Simulation | None) -> dict[str, Any]:
+    return {
+        "split": split,
+        "stratum": record.stratum.name.lower(),
+        "domain": record.context.domain,
+        "document": record.context.document,
+        "context": record.context.id,
+        "focus": record.focus,
+        "tokens": list(record.context.tokens),
+        "truth": _numbers(record.activations),
+        "expected": None if simulation is None else _numbers(simulation.expected),
+    }
+
+
+def detail(
+    record: UnitRecord,
+    preset: str,
+    role: Role,
+    explanation: Explanation | Unscored,
+    simulations: Sequence[Simulation] = (),
+) -> dict[str, Any]:
+    """One line of units.jsonl.gz."""
+    by_context = {simulation.context_id: simulation for simulation in simulations}
+    shown = [_record(one, "explain", None) for one in record.explain.records]
+    scored = [_record(one, "score", by_context.get(one.context.id)) for one in record.score.records]
+    told: dict[str, Any] = (
+        {"reason": explanation.reason.value, "detail": explanation.detail}
+        if isinstance(explanation, Unscored)
+        else {"text": explanation.text, "origin": explanation.origin, "unit": str(explanation.unit)}
+    )
+    return {
+        "unit": str(record.unit),
+        "kind": record.unit.kind.value,
+        "index": record.unit.index,
+        "preset": preset,
+        "role": role.value,
+        "explanation": told,
+        "scale": simulations[0].scale.value if simulations else None,
+        "statistics": _statistics(record.statistics),
+        "records": shown + scored,
+    }
+
+
+def write_details(folder: Path, details: Iterable[dict[str, Any]]) -> Path:
+    """Writes units.jsonl.gz with no time stamp in it, so that the same run gives the same bytes."""
+    lines = sorted(details, key=lambda one: (one["preset"], one["role"], one["kind"], one["unit"]))
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as file:
+        for line in lines:
+            file.write(json.dumps(line, ensure_ascii=True, separators=(",", ":")).encode() + b"\n")
+    path = folder / "units.jsonl.gz"
+    write_atomically(path, buffer.getvalue())
+    return path
+
+
+def read_details(folder: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a run's units.jsonl.gz. Raises BadInput where there are none to read."""
+    path = folder / "units.jsonl.gz"
+    if not path.is_file():
+        raise BadInput(f"{folder} holds no units.jsonl.gz: give the folder of a finished run")
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            for line in file:
+                yield json.loads(line)
+    except (OSError, EOFError, ValueError) as error:
+        raise BadInput(f"{path} is damaged ({error}): run the job again") from error

@@ -1,0 +1,1 @@
+"""The `sae` command: one module per command, each thin."""

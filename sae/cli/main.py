@@ -1,0 +1,42 @@
+"""The `sae` command: from text to a context store. Each command lives in a module of its own."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from sae.cli import corpus, dictionary, subject
+from sae.cli.harvest import harvest
+from sae.cli.metrics import metrics
+from sae.cli.train import train
+from sae.errors import BadInput
+
+app = typer.Typer(
+    help="Train a subject and a dictionary, and harvest the contexts in which their units fire.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(corpus.app, name="corpus")
+app.add_typer(subject.app, name="subject")
+app.add_typer(dictionary.app, name="dictionary")
+app.command()(train)
+app.command()(metrics)
+app.command()(harvest)
+
+
+def main() -> None:
+    """Run a command. Exit codes: 0 done, 2 bad input (one line), 130 interrupted (resumable)."""
+    try:
+        app()
+    except BadInput as error:
+        print(f"sae: {error}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("sae: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)  # noqa: T201
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

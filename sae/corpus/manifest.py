@@ -1,0 +1,52 @@
+"""The corpus folder: its manifest, and its writing as a whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sae.corpus.pack import file_table
+from sae.errors import BadInput
+
+FORMAT = "sae-corpus"
+VERSION = 1
+SPLITS = ("train", "validation", "heldout")
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A sibling of `out` to write in; it takes the name `out` when the block ends well and is removed when it does not.
+
+    Raises BadInput if `out` is there already or its parent cannot be written.
+    """
+    if out.exists():
+        raise BadInput(f"{out} exists already; name another folder with --out, or remove it first")
+    work = out.with_name(f"{out.name}.{os.getpid()}.part")
+    try:
+        work.mkdir(parents=True)
+    except OSError as error:
+        raise BadInput(f"{out}: {error.strerror}; name a folder that can be written with --out") from error
+    try:
+        yield work
+        work.rename(out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file and see it on disk."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Complete a manifest with format, version and the table of files, and write it last."""
+    whole = {"format": FORMAT, "version": VERSION, **manifest, "files": file_table(folder)}
+    write_text(folder / "manifest.json", json.dumps(whole, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,13 @@
+"""Randomness that depends on the run's seed and on what it is for, and on nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def generator(seed: int, purpose: str, *indices: int) -> np.random.Generator:
+    """A PCG64 generator for one purpose of one run, the same on every machine.
+
+    `indices` tell apart repeated uses, such as the chunks of a shuffled stream. All of them are >= 0.
+    """
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *purpose.encode(), *indices])))
