@@ -233,8 +233,8 @@ class UnitStatistics:
     """What the harvest counted for one unit over all tokens of the corpus (not only the stored contexts).
 
     n_tokens: tokens harvested; fired: tokens with activation > 0; maximum, mean, mean_square: of the raw activation
-    over all tokens; interval_edges [14], interval_tokens [13]: the equal-width slices of [0, max] and the tokens in each;
-    histogram [n_bins]: counts over (0, histogram_scale]; top_tokens: most frequent focus tokens of the top contexts;
+    over all tokens; interval_edges [14], interval_tokens [13]: the equal-width slices of [0, max] and the tokens in
+    each; histogram [n_bins]: counts over (0, histogram_scale]; top_tokens: most frequent focus tokens of top contexts;
     top_logits, bottom_logits: (token, weight) pairs, empty where the subject has no direct path to the logits.
     """
 

@@ -1,12 +1,10 @@
-"""Cleaning of text: masking of e-mail addresses, normal form, keys for duplicates, cutting of long files."""
+"""Cleaning of text: masking of e-mail addresses, tidying, cutting of long files."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 MASK = "<email>"
-MIN_DUPLICATE_CHARS = 200  # shorter paragraphs may repeat: they are language, not boilerplate
 CUT_ABOVE_BYTES = 40_000
 PART_BYTES = 20_000
 
@@ -18,15 +16,16 @@ _AT, _DOT = r"(?:\s?[\[({<]\s?at\s?[\])}>]\s?| at )", r"(?:\s?[\[({<]\s?(?:dot|\
 _SPELLED = re.compile(rf"{_LOCAL}{_AT}[\w\-]+(?:(?:{_DOT}|\.)[\w\-]+)*{_DOT}[a-z]{{2,6}}\b", re.IGNORECASE)
 _SPELLED_HINT = re.compile(r"\bat\b|\bdot\b", re.IGNORECASE)
 
-# What follows an @ in names that are no addresses: systemd units and images at a scale ("getty@tty1.service", "icon@2x.png").
-_NOT_A_DOMAIN = frozenset(
-    "service socket target timer mount automount slice device path scope swap png svg jpg jpeg gif ico".split()
-)
+# What may follow an @ in names that are no addresses: "getty@tty1.service" (systemd), "icon@2x.png" (a scaled image).
+_UNITS = {"service", "socket", "target", "timer", "mount", "automount", "slice", "device", "path", "scope", "swap"}
+_IMAGES = {"png", "svg", "jpg", "jpeg", "gif", "ico"}
+_NOT_A_DOMAIN = _UNITS | _IMAGES
+# Between blanks and punctuation only: uuencoded lines are full of @ and must stay whole.
+_LOCAL_ADDRESS = re.compile(r"(?<![^\s<>\"'(\[:;,=])[\w.%+\-]+@[A-Za-z][\w\-]*(?=[\s<>\"')\],;:.?]|\Z)")
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 _TRAILING = re.compile(r"[ \t]+(?=\n|\Z)")
 _BLANK_LINES = re.compile(r"\n{3,}")
-_LINE_MARK = re.compile(r"(?m)^[\s>|#*/;!.\-\"\\]+")
-_SPACES = re.compile(r"\s+")
 
 
 def _mask(match: re.Match[str]) -> str:
@@ -36,7 +35,7 @@ def _mask(match: re.Match[str]) -> str:
 
 
 def mask_emails(text: str) -> str:
-    """Every e-mail address replaced by `<email>`: user@host.tld, user@1.2.3.4, percent- and entity-encoded, spelled out.
+    """Every e-mail address replaced by `<email>`: user@host.tld, user@1.2.3.4, %40 and &#64; for the @, spelled out.
 
     Names of systemd units, scaled images and package versions (`react@16.8.0`) keep their @.
     """
@@ -49,21 +48,21 @@ def mask_emails(text: str) -> str:
 
 def mask_local_addresses(text: str) -> str:
     """Also addresses without a dotted domain (`root@localhost`), as mail has them."""
-    return re.sub(r"(?<!\S)[<\"'(]?[^\s@<>\"'()]+@[^\s@<>\"'()]+[>\"')]?", MASK, text)
+    return _LOCAL_ADDRESS.sub(MASK, text)
 
 
 def tidy(text: str) -> str:
-    """One kind of line end, no control characters, no blanks at line ends, at most one empty line in a row."""
+    """One kind of line end; no terminal colours, control characters, blanks at line ends, or rows of empty lines."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n")
-    text = _TRAILING.sub("", _CONTROL.sub("", text))
+    text = _TRAILING.sub("", _CONTROL.sub("", _ANSI.sub("", text)))
     return _BLANK_LINES.sub("\n\n", text).strip("\n")
 
 
 def cut(text: str, *, above: int = CUT_ABOVE_BYTES, size: int = PART_BYTES) -> list[str]:
     """Parts of about `size` UTF-8 bytes, cut between paragraphs, for a text longer than `above`; else the text alone.
 
-    A paragraph longer than twice `size` is cut between lines, and a line longer than that between characters. Joining the
-    parts and leaving out white space gives the text without white space.
+    A paragraph longer than twice `size` is cut between lines, and a line longer than that between characters. Nothing
+    but newlines at the cuts is lost.
     """
     if len(text.encode()) <= above:
         return [text]
@@ -91,39 +90,3 @@ def _units(text: str, size: int) -> list[str]:
         for line in paragraph.splitlines(keepends=True):
             units.extend(line[i : i + size] for i in range(0, len(line), size))
     return units
-
-
-def normal_form(text: str) -> str:
-    """What two documents must share to be the same document: letter case and white space do not count."""
-    return _SPACES.sub(" ", text).strip().casefold()
-
-
-def document_hash(text: str) -> bytes:
-    """32 bytes: sha256 of the normal form. Equal for exact duplicates; also chooses the split."""
-    return hashlib.sha256(normal_form(text).encode()).digest()
-
-
-def _paragraph_key(paragraph: str) -> bytes:
-    # Quotation and comment marks at line starts do not make boilerplate new.
-    words = normal_form(_LINE_MARK.sub("", paragraph))
-    return hashlib.blake2b(words.encode(), digest_size=8).digest()
-
-
-def drop_seen_paragraphs(text: str, seen: set[bytes]) -> tuple[str, int, int]:
-    """Drop paragraphs of 200 characters or more that are in `seen`, and add those that are new to it.
-
-    Returns the text, the number of paragraphs dropped, and their characters. A 64-bit key a paragraph: among ten million
-    paragraphs a false match has a chance of about 3 in a million.
-    """
-    kept: list[str] = []
-    dropped = characters = 0
-    for paragraph in text.split("\n\n"):
-        if len(paragraph) >= MIN_DUPLICATE_CHARS:
-            key = _paragraph_key(paragraph)
-            if key in seen:
-                dropped += 1
-                characters += len(paragraph)
-                continue
-            seen.add(key)
-        kept.append(paragraph)
-    return "\n\n".join(kept), dropped, characters

@@ -92,7 +92,10 @@ def _version(registry: str, archive: Path, unpacked: Path) -> str:
     if registry == "debian":
         return _run(["dpkg-deb", "-f", str(archive), "Version"], archive.parent).strip()
     if registry == "npm":
-        return str(json.loads((unpacked / "package" / "package.json").read_text())["version"])
+        abouts = list(unpacked.glob("*/package.json"))  # the top folder is "package", or the package's own name
+        if len(abouts) != 1:
+            raise Unavailable(f"{archive.name} is not a package of npm: it has no package.json")
+        return str(json.loads(abouts[0].read_text())["version"])
     stem = archive.name.removesuffix(".tar.gz").removesuffix(".zip")
     return stem.split("-")[1]  # name-version(-tags): PEP 427 and PEP 625 forbid dashes in the name
 

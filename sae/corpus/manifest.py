@@ -22,12 +22,13 @@ SPLITS = ("train", "validation", "heldout")
 def new_folder(out: Path) -> Iterator[Path]:
     """A sibling of `out` to write in; it takes the name `out` when the block ends well and is removed when it does not.
 
-    Raises BadInput if `out` is there already or its parent cannot be written.
+    What a killed run left there is removed first. Raises BadInput if `out` exists or its parent cannot be written.
     """
     if out.exists():
         raise BadInput(f"{out} exists already; name another folder with --out, or remove it first")
-    work = out.with_name(f"{out.name}.{os.getpid()}.part")
+    work = out.with_name(f"{out.name}.part")
     try:
+        shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
     except OSError as error:
         raise BadInput(f"{out}: {error.strerror}; name a folder that can be written with --out") from error
@@ -46,7 +47,8 @@ def write_text(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Complete a manifest with format, version and the table of files, and write it last."""
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Complete a manifest with format, version and the table of files, write it last, and return it whole."""
     whole = {"format": FORMAT, "version": VERSION, **manifest, "files": file_table(folder)}
     write_text(folder / "manifest.json", json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+    return whole

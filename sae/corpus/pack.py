@@ -84,5 +84,8 @@ def file_table(folder: Path) -> dict[str, dict[str, Any]]:
     for path in sorted(folder.iterdir()):
         if path.name != "manifest.json":
             with path.open("rb") as data:
-                table[path.name] = {"sha256": hashlib.file_digest(data, "sha256").hexdigest(), "bytes": path.stat().st_size}
+                table[path.name] = {
+                    "sha256": hashlib.file_digest(data, "sha256").hexdigest(),
+                    "bytes": path.stat().st_size,
+                }
     return table

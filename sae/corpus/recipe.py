@@ -19,9 +19,9 @@ DEFAULT_RECIPE = RECIPE_FOLDER / "default.toml"
 class Source:
     """One source of text.
 
-    `package` is what the registry's own client is asked for (for `files`, a path). `take` and `skip` are globs relative to
-    the unpacked package. `licence` is an SPDX expression or a note on where the licence is stated. `max_bytes` caps the
-    cleaned text (UTF-8 bytes) that is kept; 0 means all of it.
+    `package` is what the registry's own client is asked for (for `files`, a path). `take` and `skip` are globs relative
+    to the unpacked package. `licence` is an SPDX expression or a note on where the licence is stated. `max_bytes` caps
+    the cleaned text (UTF-8 bytes) that is kept; 0 means all of it.
     """
 
     name: str
@@ -70,7 +70,8 @@ def _source(table: dict[str, Any], where: str) -> Source:
         kind = kinds.get(key, str)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise BadInput(f"{label}: {key} must be of type {kind.__name__}, not {value!r}")
-    return Source(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+    arguments: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in table.items()}
+    return Source(**arguments)
 
 
 def load_recipe(path: Path) -> Recipe:

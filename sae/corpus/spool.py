@@ -1,9 +1,8 @@
-"""Texts on disk with a small index in memory: a build sees hundreds of megabytes of text and holds one document at a time."""
+"""Texts on disk with a small index in memory: a build sees hundreds of megabytes and holds one document at a time."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -43,7 +42,3 @@ class Spool:
         """The text of a number."""
         self._file.seek(self._offsets[number])
         return self._file.read(self.size(number)).decode("utf-8")
-
-    def read_many(self, numbers: Iterable[int]) -> Iterator[str]:
-        """Texts in the order of `numbers`, one in memory at a time."""
-        return (self.read(number) for number in numbers)

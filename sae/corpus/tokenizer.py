@@ -25,7 +25,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     if vocab_size <= N_BYTES + 1:
-        raise BadInput(f"a vocabulary of {vocab_size} entries: it needs more than {N_BYTES + 1} (every byte and the end of a text)")
+        raise BadInput(
+            f"a vocabulary of {vocab_size} entries: it needs more than {N_BYTES + 1} (every byte and the end of a text)"
+        )
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -38,7 +40,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     tokenizer.train_from_iterator(texts, trainer=trainer)
     if (reached := tokenizer.get_vocab_size()) < vocab_size:
         raise BadInput(
-            f"the text gives only {reached} vocabulary entries of the {vocab_size} asked; add text or ask for fewer with --vocab-size"
+            f"the text gives only {reached} vocabulary entries of the {vocab_size} asked; "
+            "add text or ask for fewer with --vocab-size"
         )
     return _without_special_tokens(tokenizer)
 
@@ -54,7 +57,7 @@ def _without_special_tokens(tokenizer: Tokenizer) -> Tokenizer:
 
 
 def _byte_of_character() -> dict[str, int]:
-    """GPT-2's alphabet: printable Latin-1 characters stand for themselves, other bytes for characters from U+0100 on."""
+    """GPT-2's alphabet: printable Latin-1 characters stand for themselves, other bytes for those from U+0100 on."""
     plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [b for b in range(N_BYTES) if b not in plain]
     return {chr(b): b for b in plain} | {chr(0x100 + i): b for i, b in enumerate(others)}

@@ -201,9 +201,7 @@ def _check_files(folder: Path, manifest: Mapping[str, Any], contents: Mapping[st
             raise BadInput(f"{folder / name}: damaged (its checksum differs from the manifest's); copy it again")
 
 
-def _check_tensors(
-    cls: type[Dictionary], config: SaeLensConfig, tensors: Mapping[str, Tensor], where: str
-) -> None:
+def _check_tensors(cls: type[Dictionary], config: SaeLensConfig, tensors: Mapping[str, Tensor], where: str) -> None:
     expected = cls.tensor_shapes(config.d_in, config.d_sae)
     if set(tensors) != set(expected):
         raise BadInput(f"{where}: holds {sorted(tensors)}, but {config.architecture!r} has {sorted(expected)}")

@@ -18,11 +18,16 @@ class Subject(Protocol):
     once. vocab_size: token ids are below it. hooks: the places whose activations can be read and replaced.
     """
 
-    name: str
-    fingerprint: str
-    context: int
-    vocab_size: int
-    hooks: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def context(self) -> int: ...
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def hooks(self) -> tuple[str, ...]: ...
 
     def width(self, hook: str) -> int:
         """How many numbers the hook has at each position. Raises BadInput for a hook that is not there."""

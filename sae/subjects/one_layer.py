@@ -249,7 +249,7 @@ class OneLayerTransformer(nn.Module):
 
 def affine(x: Tensor, W: Tensor, b: Tensor) -> Tensor:
     """x [..., n] @ W [n, m] + b [m]; one addmm, which autocast runs in its lower precision, bias included."""
-    return torch.addmm(b, x.flatten(0, -2), W).unflatten(0, x.shape[:-1])
+    return torch.addmm(b, x.flatten(0, -2), W).view(*x.shape[:-1], -1)
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
@@ -290,6 +290,7 @@ class OneLayerSubject:
         self._check_hook(hook)
         block = self.model.blocks[0]
         assert isinstance(block, Block)
+        writes: Tensor
         if hook == MLP_HOOK:
             writes = block.mlp.W_out
         elif hook == "blocks.0.attn.hook_z":
@@ -300,7 +301,10 @@ class OneLayerSubject:
         return (centred * self.model.ln_final.w) @ self.model.unembed.W_U
 
     def to(self, dtype: torch.dtype) -> OneLayerSubject:
-        return OneLayerSubject(copy.deepcopy(self.model).to(dtype), self.name)
+        return self.with_model(copy.deepcopy(self.model).to(dtype), self.name)
+
+    def with_model(self, model: OneLayerTransformer, name: str) -> OneLayerSubject:
+        return OneLayerSubject(model, name)
 
     def _check_hook(self, hook: str) -> None:
         if hook not in self.hooks:

@@ -170,9 +170,10 @@ class Trainer:
             _keep_log(self.folder, 0)
             return resolve_dtype(self.settings.dtype)
         if saved.state["identity"] != self.identity:
+            difference = _difference(saved.state["identity"], self.identity)
             raise BadInput(
-                f"{self.folder}: holds a run with other settings ({_difference(saved.state['identity'], self.identity)})"
-                "; give its settings to go on with it, or another --out"
+                f"{self.folder}: holds a run with other settings ({difference}); "
+                "give its settings to go on with it, or another --out"
             )
         restore(saved, self.model, self.optimizer)
         self.step, self.losses = saved.state["step"], saved.state["losses"]

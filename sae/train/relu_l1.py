@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from sae.dictionaries import ReluL1
+from sae.train.adam import Adam
 from sae.train.config import MseConvention, TrainConfig
 
 _PARTIAL_SUMS = 32
@@ -117,7 +118,7 @@ def remove_parallel(gradient: Tensor, directions: Tensor) -> None:
 
 @final
 class ReluL1Trainer:
-    """Weights, Adam and the step. `directions_start` [d_in] is where b_dec begins (the data's geometric median)."""
+    """Weights, Adam and the step, as the `Trainer` interface asks. b_dec [d_in] is where the tied bias begins."""
 
     def __init__(
         self,
@@ -136,15 +137,12 @@ class ReluL1Trainer:
             self._rounded = Weights.empty(d_in, d_sae, self._products, device)
         self._gradients = Weights.empty(d_in, d_sae, torch.float32, device)
         self._space = Workspace(config.batch_size, d_in, d_sae, self._products, device)
-        self._adam = torch.optim.Adam(
-            list(self._weights.as_dict().values()),
-            lr=config.learning_rate,
-            betas=(config.adam_beta1, config.adam_beta2),
-            eps=config.adam_epsilon,
-            fused=True,
+        self._adam = Adam(
+            self._weights.as_dict(),
+            beta1=config.adam_beta1,
+            beta2=config.adam_beta2,
+            epsilon=config.adam_epsilon,
         )
-        for tensor, gradient in zip(self._weights.as_dict().values(), self._gradients.as_dict().values(), strict=True):
-            tensor.grad = gradient
         self.steps_silent = torch.zeros(d_sae, dtype=torch.int64, device=device)
         self._round()
 
@@ -161,8 +159,7 @@ class ReluL1Trainer:
             mse_convention=self._config.mse_convention,
         )
         remove_parallel(self._gradients.W_dec, self._weights.W_dec)
-        self._adam.param_groups[0]["lr"] = learning_rate
-        self._adam.step()
+        self._adam.step(self._gradients.as_dict(), learning_rate)
         _normalise_rows(self._weights.W_dec)
         self._round()
         self.steps_silent.add_(1).masked_fill_(sums > 0, 0)
@@ -175,47 +172,48 @@ class ReluL1Trainer:
         if x.shape[0] != space.centred.shape[0]:
             space = Workspace(x.shape[0], x.shape[1], self._weights.b_enc.shape[0], self._products, self._device)
         forward(x, self._rounded, space)
-        squares = torch.linalg.vector_norm(space.residual, dim=1, dtype=torch.float32).square_()
+        squares: Tensor = torch.linalg.vector_norm(space.residual, dim=1, dtype=torch.float32).square_()
         if self._config.mse_convention == "mean":
             squares /= x.shape[1]
-        return squares + l1_coefficient * space.latents.sum(dim=1, dtype=torch.float32)
+        return squares.add_(space.latents.sum(dim=1, dtype=torch.float32), alpha=l1_coefficient)
 
     @torch.no_grad()
-    def replace_latents(self, latents: Tensor, inputs: Tensor) -> None:
-        """Resample `latents` int64 [k], all dead, to point at inputs [k, d_in] (TM's procedure).
+    def replace_latents(self, latents: Tensor, inputs: Tensor, alive: Tensor) -> None:
+        """Resample `latents` int64 [k] to point at inputs [k, d_in] (TM's procedure); `alive` is a mask [d_sae].
 
         Vector: the input as the encoder sees it, x - b_dec, at unit norm. Encoder column: the same at
-        `resample_encoder_scale` times the mean norm of the columns of latents that are not resampled. Encoder bias
-        and all of Adam's moments of these latents: 0.
+        `resample_encoder_scale` times the mean norm of the alive latents' columns. Encoder bias and all of Adam's
+        moments of the replaced latents: 0.
         """
         weights = self._weights
         centred = inputs.to(self._device, torch.float32) - weights.b_dec
         directions = centred / torch.linalg.vector_norm(centred, dim=1, keepdim=True)
-        alive = torch.ones_like(weights.b_enc, dtype=torch.bool).index_fill_(0, latents, False)
         norm = torch.linalg.vector_norm(weights.W_enc, dim=0)[alive].mean()
         weights.W_dec[latents] = directions
         weights.W_enc[:, latents] = (self._config.resample_encoder_scale * norm * directions).t()
         weights.b_enc[latents] = 0.0
-        for moment in ("exp_avg", "exp_avg_sq"):
-            self._adam.state[weights.W_dec][moment][latents] = 0.0
-            self._adam.state[weights.W_enc][moment][:, latents] = 0.0
-            self._adam.state[weights.b_enc][moment][latents] = 0.0
+        for moments in (self._adam.first_moment, self._adam.second_moment):
+            moments["W_dec"][latents] = 0.0
+            moments["W_enc"][:, latents] = 0.0
+            moments["b_enc"][latents] = 0.0
         self.steps_silent[latents] = 0
         self._round()
 
     def dictionary(self, hook_name: str) -> ReluL1:
         """The autoencoder as it stands, on the CPU, with tensors of its own."""
-        copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self._weights.as_dict().items()}
-        return ReluL1(**copies, hook_name=hook_name)
+        weights = self._weights
+        return ReluL1(
+            W_enc=weights.W_enc.to("cpu", copy=True),
+            b_enc=weights.b_enc.to("cpu", copy=True),
+            W_dec=weights.W_dec.to("cpu", copy=True),
+            b_dec=weights.b_dec.to("cpu", copy=True),
+            hook_name=hook_name,
+        )
 
     def state(self) -> dict[str, Tensor]:
         """Everything a checkpoint needs to go on with the same bits."""
-        state = {"steps_silent": self.steps_silent.to("cpu")}
-        for name, tensor in self._weights.as_dict().items():
-            state[name] = tensor.to("cpu")
-            for key, value in self._adam.state[tensor].items():
-                state[f"{name}.{key}"] = value.to("cpu")
-        return state
+        weights = {name: tensor.to("cpu") for name, tensor in self._weights.as_dict().items()}
+        return {"steps_silent": self.steps_silent.to("cpu"), **weights, **self._adam.state()}
 
     @torch.no_grad()
     def load_state(self, state: Mapping[str, Tensor]) -> None:
@@ -223,16 +221,13 @@ class ReluL1Trainer:
         self.steps_silent.copy_(state["steps_silent"])
         for name, tensor in self._weights.as_dict().items():
             tensor.copy_(state[name])
-            for key in ("step", "exp_avg", "exp_avg_sq"):
-                self._adam.state[tensor][key] = state[f"{name}.{key}"].to(self._device, copy=True)
+        self._adam.load_state(state)
         self._round()
 
     def _round(self) -> None:
         """Bring the copy that the products read up to date."""
         if self._rounded is not self._weights:
-            for rounded, tensor in zip(
-                self._rounded.as_dict().values(), self._weights.as_dict().values(), strict=True
-            ):
+            for rounded, tensor in zip(self._rounded.as_dict().values(), self._weights.as_dict().values(), strict=True):
                 rounded.copy_(tensor)
 
     def _measure(self) -> Losses:
@@ -245,9 +240,7 @@ class ReluL1Trainer:
         )
 
 
-def _initial_weights(
-    d_in: int, d_sae: int, b_dec: Tensor, rng: np.random.Generator, device: torch.device
-) -> Weights:
+def _initial_weights(d_in: int, d_sae: int, b_dec: Tensor, rng: np.random.Generator, device: torch.device) -> Weights:
     """Kaiming-uniform (bound sqrt(6 / fan_in)), encoder and decoder drawn apart, decoder rows at unit norm, b_enc 0."""
     encoder = rng.uniform(-1, 1, (d_in, d_sae)).astype(np.float32) * np.float32((6 / d_in) ** 0.5)
     # The decoder's bound would be sqrt(6 / d_sae), but the rows are normalised, which undoes any factor.

@@ -9,6 +9,7 @@ killed goes on at its place by computing one chunk again.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,10 @@ import torch
 from torch import Tensor
 
 from sae.errors import BadInput
-from sae.subjects import Subject
-from sae.train.seeds import generator
+from sae.subjects.seeds import generator
+
+if TYPE_CHECKING:
+    from sae.subjects import Subject
 
 _BLOCKS_PER_FORWARD = 64
 
@@ -55,6 +58,11 @@ class ActivationStream:
     def inputs(self) -> int:
         """Activations the whole stream has."""
         return int(self._order.shape[0]) * self._per_block
+
+    @property
+    def width(self) -> int:
+        """Width of the hook, d_in."""
+        return self._buffer.shape[1]
 
     @property
     def position(self) -> int:

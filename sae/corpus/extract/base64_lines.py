@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,8 +16,6 @@ MAX_INPUT_BYTES = 6_000
 def extract_base64(path: Path, options: Mapping[str, str]) -> Iterator[Piece]:
     """The first 6,000 bytes of a file in base64. Text is masked first: an address would survive in the encoding."""
     data = read_bytes(path)
-    try:
+    with contextlib.suppress(UnicodeDecodeError):  # binary: there is no text to mask
         data = mask_emails(data.decode("utf-8")).encode("utf-8")
-    except UnicodeDecodeError:
-        pass  # binary: there is no text to mask
     yield Piece("", base64.encodebytes(data[:MAX_INPUT_BYTES]).decode("ascii"))

@@ -1,7 +1,7 @@
 """Mail of real people: no names or addresses of writers and receivers may remain.
 
-Headers are taken from a list of those that name nobody; every other header is dropped. In bodies, quoted headers, lines that
-introduce a quotation ("On …, X wrote:") and signatures go. Text parts are decoded, so that no address hides in an
+Headers are taken from a list of those that name nobody; every other header is dropped. In bodies, quoted headers, lines
+that introduce a quotation ("On …, X wrote:") and signatures go. Text parts are decoded, so that no address hides in an
 encoding; attachments stay as base64, cut short.
 """
 
@@ -16,7 +16,15 @@ from pathlib import Path
 
 from sae.corpus.extract.types import Piece, decode, read_bytes
 
-KEPT_HEADERS = ("Date", "Subject", "MIME-Version", "Content-Type", "Content-Transfer-Encoding", "X-Mailer", "Precedence")
+KEPT_HEADERS = (
+    "Date",
+    "Subject",
+    "MIME-Version",
+    "Content-Type",
+    "Content-Transfer-Encoding",
+    "X-Mailer",
+    "Precedence",
+)
 MAX_ATTACHMENT_CHARS = 3_000
 
 _NAME_HEADER = re.compile(
@@ -28,9 +36,11 @@ _NAME_HEADER = re.compile(
 _ENVELOPE = re.compile(r"^[>|\s]*From \S+\s.*\d{2}:\d{2}.*$")
 _ATTRIBUTION = re.compile(
     r"^[>|\s]*(?:on |at |in |le |am |\d).{0,200}\b(?:wrote|writes|said|schrieb|écrit)\b.{0,40}:?\s*$"
-    r"|^[>|\s]*\S.{0,120}\b(?:wrote|writes|said|schrieb)\s*:\s*$",
+    r"|^[>|\s]*\S.{0,120}\b(?:wrote|writes|said|schrieb)\s*:\s*$"
+    r"|^[>|\s]*\S.{0,60}\b(?:wrote|writes)\s*$",
     re.IGNORECASE,
 )
+_QUOTED_NAME = re.compile(r"^[|\s]*>[>|\s]*[A-Z][\w.'-]+(?: [A-Z][\w.'-]*){1,3}:\s*$")
 # The rest of a broken attribution: its second line ends in "wrote:".
 _ATTRIBUTION_START = re.compile(r"^[>|\s]*on .{0,120}(?:\d{4}|\d:\d\d).*$", re.IGNORECASE)
 _SIGNATURE = re.compile(r"^[>|\s]*-- ?$")
@@ -49,7 +59,7 @@ def strip_people(body: str) -> str:
             continue
         in_header = bool(_NAME_HEADER.match(line) or _ENVELOPE.match(line))
         broken = _ATTRIBUTION_START.match(line) and i + 1 < len(lines) and _ATTRIBUTION.match(lines[i + 1])
-        if not (in_header or broken or _ATTRIBUTION.match(line)):
+        if not (in_header or broken or _ATTRIBUTION.match(line) or _QUOTED_NAME.match(line)):
             out.append(line)
     return "\n".join(out)
 

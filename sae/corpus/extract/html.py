@@ -12,15 +12,15 @@ from sae.corpus.extract.types import Piece, read_text
 _SKIP_TAGS = {"head", "script", "style", "nav", "header", "footer", "aside", "form", "svg", "button", "select"}
 # Class names and ids of navigation, as Sphinx, DocBook, AsciiDoc and the office suite's help write them.
 _SKIP_MARKS = {
-    "headerlink", "navheader", "navfooter", "docnav", "toc", "contents", "toctree-wrapper", "sphinxsidebar", "related",
-    "wy-nav-side", "wy-nav-top", "rst-footer-buttons", "wy-breadcrumbs", "mobile-nav", "menu-wrapper", "footer", "banner",
-    "indexterm", "genindextable", "debug", "donationframe", "searchframe", "clearer", "linenos",
+    "headerlink", "navheader", "navfooter", "docnav", "toc", "contents", "toctree-wrapper", "sphinxsidebar", "linenos",
+    "wy-nav-side", "wy-nav-top", "rst-footer-buttons", "wy-breadcrumbs", "mobile-nav", "menu-wrapper", "footer",
+    "banner", "indexterm", "genindextable", "debug", "donationframe", "searchframe", "clearer", "related",
 }  # fmt: skip
 _PARAGRAPH = {
-    "p", "div", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "table", "ul", "ol", "dl", "blockquote", "section", "article",
-    "figure", "body", "hr",
+    "p", "div", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "table", "ul", "ol", "dl", "blockquote", "section",
+    "article", "figure", "body", "hr",
 }  # fmt: skip
-_LINE = {"br", "tr", "li", "dt", "dd", "caption", "thead", "tbody"}
+_LINE = {"br", "tr", "li", "dt", "dd", "caption"}  # a new line where they start
 _VOID = {"br", "hr", "img", "input", "meta", "link", "col", "area", "base", "wbr", "embed", "source", "track", "param"}
 _CELL = "\ue000"  # start of a table's cell, until the first of each row is known
 _BLANKS = re.compile(r"[ \t\r\n\f\v]+")
@@ -57,7 +57,8 @@ class _Text(HTMLParser):
             if self._depth == 0:
                 self._skipped = None
             return
-        self._break(tag)
+        if tag in _PARAGRAPH:
+            self._break(tag)
         self._pre = max(0, self._pre - (tag == "pre"))
 
     def handle_data(self, data: str) -> None:

@@ -10,7 +10,7 @@ from sae.corpus.extract.types import Piece, Unreadable, read_text
 
 
 def extract_json_entries(path: Path, options: Mapping[str, str]) -> Iterator[Piece]:
-    """`{"outer": {"inner": …}}` for each inner entry of an object of objects; the file itself where it is no such thing."""
+    """`{"outer": {"inner": …}}` for each inner entry of an object of objects; the file itself where it is none."""
     try:
         tree = json.loads(read_text(path))
     except json.JSONDecodeError as error:

@@ -23,7 +23,7 @@ def _code(match: re.Match[str]) -> str:
     if kind == "E":
         return {"lt": _LT, "gt": _GT}.get(inner) or _ESCAPES.get(inner, inner)
     if kind == "L":
-        return inner.split("|")[0]
+        return inner.split("|")[0].lstrip("/").strip('"')
     return inner.replace("<", _LT).replace(">", _GT)
 
 

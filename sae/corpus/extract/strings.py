@@ -31,7 +31,7 @@ def _chapters(node: Any) -> Iterator[list[str]]:
 
 
 def extract_json_strings(path: Path, options: Mapping[str, str]) -> Iterator[Piece]:
-    """The text of nested lists, a paragraph for each innermost list and a line for each string; HTML tags are dropped."""
+    """The text of nested lists: a paragraph for each innermost list, a line for each string, no HTML tags."""
     tree = _load(path)
     if not isinstance(tree, list | dict):
         raise Unreadable(f"{path.name}: neither a list nor an object")
@@ -39,11 +39,15 @@ def extract_json_strings(path: Path, options: Mapping[str, str]) -> Iterator[Pie
 
 
 def extract_json_words(path: Path, options: Mapping[str, str]) -> Iterator[Piece]:
-    """Words joined into verses, a line each: the lists under options `words` (strings) and `starts` (first word of each verse)."""
+    """Words joined into verses, a line each.
+
+    Options: `words`, the key of the list of words (null for none); `starts`, that of the first word of each verse.
+    """
     tree = _load(path)
     try:
         words, starts = tree[options["words"]], tree[options["starts"]]
-        verses = [" ".join(words[a:b]) for a, b in zip(starts, [*starts[1:], len(words)], strict=True)]
+        bounds = zip(starts, [*starts[1:], len(words)], strict=True)
+        verses = [" ".join(word for word in words[a:b] if word is not None) for a, b in bounds]
     except (KeyError, TypeError) as error:
         raise Unreadable(f"{path.name}: no lists of words and starts ({error})") from error
     yield Piece("", "\n".join(verses))

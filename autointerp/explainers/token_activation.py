@@ -1,0 +1,60 @@
+"""The explainer of LMEN (step 1): token<TAB>level lines of the unit's strongest contexts, one sentence back."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from autointerp.explainers.asking import SILENT, ExplainerSettings, Question, few_shot_excerpt, record_excerpt
+from autointerp.prompting import Excerpt, is_sparse, load_template, parse_sentence
+from autointerp.protocols import ChatRequest, LanguageModel
+from autointerp.types import ExplainSplit, Explanation, UnitId, UnitStatistics, Unscored
+
+__all__ = ["TokenActivationExplainer"]
+
+# The words an explanation completes: part of the prompt, and recognised where a reply repeats them.
+_OPENING = "The main thing this unit does is find"
+
+
+class TokenActivationExplainer:
+    """Shows every token of the explain split with its level; where under 20% are above 0, again without the zeros."""
+
+    name = "token_activation"
+    version = 1
+
+    def __init__(self, settings: ExplainerSettings) -> None:
+        self.settings = settings
+        self.template = load_template("token_activation/explain@1")
+
+    def request(
+        self, unit: UnitId, records: ExplainSplit, statistics: UnitStatistics, model: LanguageModel, seed: int
+    ) -> ChatRequest:
+        """What `explain` sends, for plans. Raises ValueError where the unit is silent in `records`."""
+        return self._question(records).request(unit, model, seed)
+
+    async def explain(
+        self, unit: UnitId, records: ExplainSplit, statistics: UnitStatistics, model: LanguageModel, seed: int
+    ) -> Explanation | Unscored:
+        """See `autointerp.protocols.Explainer`. The statistics are not shown."""
+        if records.maximum <= 0:
+            return SILENT
+        return await self._question(records).ask(unit, model, seed)
+
+    def _question(self, records: ExplainSplit) -> Question:
+        scale, maximum = self.settings.scale, records.maximum
+        variables = {
+            "highest": scale.highest,
+            "opening": _OPENING,
+            "examples": [
+                {"explanation": one.explanation}
+                | _shown([few_shot_excerpt(example, one.maximum, scale) for example in one.excerpts])
+                for one in self.template.examples(self.settings.few_shot)
+            ],
+            "unit": _shown([record_excerpt(record, maximum, scale) for record in records.records]),
+        }
+        method = f"{self.name}@{self.version}"
+        return Question(method, self.template, variables, self.settings, partial(parse_sentence, opening=_OPENING))
+
+
+def _shown(excerpts: list[Excerpt]) -> dict[str, Any]:
+    return {"excerpts": excerpts, "is_sparse": is_sparse(excerpts)}

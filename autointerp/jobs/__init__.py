@@ -1,0 +1,6 @@
+"""A job file -> a run that can be interrupted and resumed."""
+
+from autointerp.jobs.job import Job, load_job, save_job
+from autointerp.jobs.run import run_job
+
+__all__ = ["Job", "load_job", "run_job", "save_job"]

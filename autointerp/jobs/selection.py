@@ -1,0 +1,79 @@
+"""Which units a job is about: a seeded random sample of those that fire, a list, or all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autointerp.errors import BadJob
+from autointerp.jobs.job import Job, PresetSection, Selection
+from autointerp.records import ContextStore
+from autointerp.seeds import generator
+from autointerp.types import Kind, Role, UnitId
+
+__all__ = ["Group", "all_firing", "groups_of", "select"]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Units of one kind of one store, and the role in which their own explanations are scored."""
+
+    store: ContextStore
+    kind: Kind
+    units: tuple[UnitId, ...]
+    role: Role
+
+
+def all_firing(store: ContextStore, kind: Kind) -> tuple[UnitId, ...]:
+    """Every unit of a kind that fired at least once in the harvest, by index."""
+    ids = store.unit_ids(kind)
+    return tuple(ids[index] for index in store.firing(kind))
+
+
+def select(store: ContextStore, kind: Kind, selection: Selection, seed: int) -> tuple[UnitId, ...]:
+    """The units of one kind, in the order of the seeded draw (so that fewer units are a prefix of more).
+
+    A number asks for a random sample of the firing units, whatever their scores or densities: nothing is picked for
+    looking good. Raises BadJob where fewer fire than asked, or an index of a list does not exist.
+    """
+    if kind not in store.kinds:
+        if selection in (0, []):
+            return ()
+        raise BadJob(f"the store {store.path} holds no {kind.value}s: it has {', '.join(store.kinds)}")
+    if isinstance(selection, list):
+        ids = store.unit_ids(kind)
+        for index in selection:
+            if index >= len(ids):
+                raise BadJob(f"{kind.value} {index} does not exist: the store {store.path} has {len(ids)}")
+        return tuple(ids[index] for index in selection)
+    firing = all_firing(store, kind)
+    if selection == "all":
+        return firing
+    if selection > len(firing):
+        raise BadJob(f"{selection} {kind.value}s asked, but only {len(firing)} fire in the store {store.path}")
+    order = generator(seed, "units", kind.value, str(store.control)).permutation(len(firing))
+    return tuple(firing[index] for index in order[:selection])
+
+
+def _first(units: tuple[UnitId, ...], limit: int | None) -> tuple[UnitId, ...]:
+    return units if limit is None else units[:limit]
+
+
+def groups_of(job: Job, preset: PresetSection, store: ContextStore, control: ContextStore | None) -> list[Group]:
+    """The groups one preset works on: features and neurons, then those of the weight-shuffled subject."""
+    wanted, limit = job.units, preset.units
+    plan = [
+        (store, Kind.FEATURE, wanted.features, limit.features, Role.EXPLANATION),
+        (store, Kind.NEURON, wanted.neurons, limit.neurons, Role.EXPLANATION),
+        (control, Kind.FEATURE, wanted.control_features, limit.control_features, Role.SHUFFLED_WEIGHTS),
+        (control, Kind.NEURON, wanted.control_neurons, limit.control_neurons, Role.SHUFFLED_WEIGHTS),
+    ]
+    groups = []
+    for source, kind, selection, most, role in plan:
+        if selection in (0, []):
+            continue
+        if source is None:
+            raise BadJob("units.control_features or control_neurons ask for a control store: name it as store.control")
+        units = _first(select(source, kind, selection, job.seed), most)
+        if units:
+            groups.append(Group(source, kind, units, role))
+    return groups

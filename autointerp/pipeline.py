@@ -1,0 +1,124 @@
+"""The whole method for one unit, on one page: explain it, judge the explanation, a control and the baselines alike.
+
+    method = Method.of(preset)
+    method.check(model)                                                  # before anything is spent
+    explanation = await explain(method, record, model, seed)
+    judgement = await judge(method, record, explanation, Role.EXPLANATION, model, seed)
+    other = other_explanation(unit, explanations, seed)
+    control = await judge(method, record, other, Role.OTHER_EXPLANATION, model, seed)
+    company = baselines(method, record, seed)
+
+What can go wrong with one unit is a value here: an explanation may be `Unscored`, and then so are its scores. Only what
+would fail every unit is raised: `ProviderRefused`, `Unsupported` and `BudgetExceeded`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from autointerp import registry
+from autointerp.errors import BadJob, ProviderError
+from autointerp.explainers import ExplainerSettings
+from autointerp.presets import Preset
+from autointerp.prompting import failed_call
+from autointerp.protocols import Explainer, Judgement, LanguageModel, Scorer, Simulator
+from autointerp.scorers import ScoringSettings, SimulationScorer
+from autointerp.simulators import BASELINES, SimulatorSettings
+from autointerp.types import Explanation, Reason, Role, UnitRecord, Unscored
+
+__all__ = ["Method", "baselines", "explain", "judge"]
+
+
+@runtime_checkable
+class ChecksModel(Protocol):
+    """A component that needs something special of a model, and can say beforehand whether a model has it."""
+
+    def check(self, model: LanguageModel) -> None: ...
+
+
+class UnitScorer(Scorer, Protocol):
+    """A scorer that can also say, in its own names, that there was nothing to score."""
+
+    def unscored(self, record: UnitRecord, role: Role, why: Unscored) -> Judgement: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """The components of a preset, ready to use. `bare` scores the baselines, as the simulations are scored."""
+
+    preset: Preset
+    explainer: Explainer
+    simulator: Simulator
+    scorer: UnitScorer
+    bare: SimulationScorer
+
+    @classmethod
+    def of(cls, preset: Preset, *, resamples: int = 1000, level: float = 0.95) -> Method:
+        """The components that a preset names, found in the registry. Raises BadJob where one is not there."""
+        explaining = ExplainerSettings(
+            preset.scale, preset.explainer_few_shot, preset.explainer_max_tokens, preset.explainer_temperature
+        )
+        simulating = SimulatorSettings(
+            preset.scale, preset.contexts_per_prompt, preset.simulator_few_shot, preset.simulator_temperature
+        )
+        scoring = ScoringSettings(
+            protocol=preset.name,
+            metrics=preset.metrics,
+            sample_sets=preset.sample_sets,
+            minimum_share=preset.minimum_share,
+            constant_prediction_is_zero=preset.constant_prediction_is_zero,
+            resamples=resamples,
+            level=level,
+        )
+        if unknown := [name for name in preset.baselines if name not in BASELINES]:
+            raise BadJob(f"preset {preset.name}: unknown baseline {unknown[0]!r}: known are {', '.join(BASELINES)}")
+        simulator = registry.find("simulators", preset.simulator)(simulating)
+        return cls(
+            preset=preset,
+            explainer=registry.find("explainers", preset.explainer)(explaining),
+            simulator=simulator,
+            scorer=registry.find("scorers", preset.scorer)(simulator, scoring),
+            bare=SimulationScorer(simulator, scoring),
+        )
+
+    def check(self, model: LanguageModel) -> None:
+        """Raises Unsupported, naming the alternatives, where the model cannot serve a component."""
+        for component in (self.explainer, self.simulator, self.scorer):
+            if isinstance(component, ChecksModel):
+                component.check(model)
+
+
+async def explain(method: Method, record: UnitRecord, model: LanguageModel, seed: int) -> Explanation | Unscored:
+    """What the unit is said to respond to, from its explain split and statistics alone."""
+    try:
+        return await method.explainer.explain(record.unit, record.explain, record.statistics, model, seed)
+    except ProviderError as error:
+        return failed_call(error)
+
+
+async def judge(
+    method: Method, record: UnitRecord, explanation: Explanation | Unscored, role: Role, model: LanguageModel, seed: int
+) -> Judgement:
+    """The scores of an explanation on the score split. Where there is none, its scores say why not."""
+    if isinstance(explanation, Unscored):
+        return method.scorer.unscored(record, role, _without_explanation(explanation))
+    try:
+        return await method.scorer.score(explanation, record, model, role, seed)
+    except ProviderError as error:
+        return method.scorer.unscored(record, role, failed_call(error))
+
+
+def baselines(method: Method, record: UnitRecord, seed: int) -> tuple[Judgement, ...]:
+    """The scores of the preset's predictors without an LLM, through the same scorer."""
+    return tuple(
+        method.bare.judge(name, BASELINES[name](record.explain, record.score.contexts), record, Role.BASELINE, seed)
+        for name in method.preset.baselines
+    )
+
+
+def _without_explanation(why: Unscored) -> Unscored:
+    """NO_CONTROL stays; a failed explainer becomes NO_EXPLANATION, with what failed in the detail."""
+    if why.reason is Reason.NO_CONTROL:
+        return why
+    return Unscored(Reason.NO_EXPLANATION, f"{why.reason.value}: {why.detail}" if why.detail else why.reason.value)

@@ -1,0 +1,94 @@
+"""Asking a model: a reply or an `Unscored`, and the provenance of what the replies were made into."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from autointerp.errors import ProviderError, ProviderRefused, Unsupported
+from autointerp.prompting.template import Template
+from autointerp.protocols import ChatReply, ChatRequest, EchoReply, EchoRequest, LanguageModel
+from autointerp.types import Provenance, Unscored, Usage
+
+__all__ = ["Call", "all_of", "ask_chat", "ask_echo", "failed_call", "merge_provenance"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who asks, with which prompt and settings: what is known of the provenance before the reply.
+
+    method: "name@version" of the component that asks.
+    """
+
+    method: str
+    template: Template
+    model: LanguageModel
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+
+    def provenance(self, key: str, reply: ChatReply | EchoReply) -> Provenance:
+        """The provenance of a value made from one reply."""
+        return Provenance(
+            method=self.method,
+            prompt_id=self.template.reference,
+            prompt_hash=self.template.sha256,
+            provider=self.model.provider,
+            model_asked=self.model.model,
+            model_served=reply.model_served,
+            settings=self.settings,
+            seed=self.seed,
+            request_keys=(key,),
+            usage=reply.usage,
+        )
+
+
+def failed_call(error: ProviderError) -> Unscored:
+    """A failed call as a value. What would fail every call of a run is raised again instead."""
+    if isinstance(error, ProviderRefused | Unsupported):
+        raise error
+    return Unscored(error.reason, str(error))
+
+
+async def ask_chat(model: LanguageModel, request: ChatRequest) -> tuple[str, ChatReply] | Unscored:
+    """(key, reply), or why there is none. Raises ProviderRefused, Unsupported and BudgetExceeded, which stop a run."""
+    try:
+        return await model.chat(request)
+    except ProviderError as error:
+        return failed_call(error)
+
+
+async def ask_echo(model: LanguageModel, request: EchoRequest) -> tuple[str, EchoReply] | Unscored:
+    """(key, reply), or why there is none. Raises ProviderRefused, Unsupported and BudgetExceeded, which stop a run."""
+    try:
+        return await model.echo(request)
+    except ProviderError as error:
+        return failed_call(error)
+
+
+async def all_of(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of calls made at once, in order. Where one raises, the others are cancelled first."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def merge_provenance(provenances: Iterable[Provenance]) -> tuple[Provenance, ...]:
+    """Provenances that differ only in their calls as one: the calls in order, each call's usage counted once."""
+    groups: dict[str, dict[tuple[str, ...], Provenance]] = {}
+    for one in provenances:
+        description = repr(replace(one, request_keys=(), usage=Usage()))
+        groups.setdefault(description, {}).setdefault(one.request_keys, one)
+    return tuple(_joined(list(group.values())) for group in groups.values())
+
+
+def _joined(group: list[Provenance]) -> Provenance:
+    keys = tuple(key for one in group for key in one.request_keys)
+    return replace(group[0], request_keys=keys, usage=sum((one.usage for one in group), Usage()))

@@ -1,0 +1,1 @@
+"""Who serves the LLM, and the ledger of what was asked."""

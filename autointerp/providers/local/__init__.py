@@ -1,0 +1,5 @@
+"""Models in process: see `LocalProvider`."""
+
+from autointerp.providers.local.provider import LocalProvider
+
+__all__ = ["LocalProvider"]

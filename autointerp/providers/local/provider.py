@@ -1,0 +1,148 @@
+"""The provider of models in process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autointerp.errors import AutointerpError, BadInput
+from autointerp.protocols import Capabilities, ChatReply, ChatRequest, EchoReply, EchoRequest, Reply, Request
+from autointerp.providers.local import weights
+
+if TYPE_CHECKING:
+    from autointerp.providers.local.model import CausalModel
+
+__all__ = ["LocalProvider"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    request: Request
+    answer: asyncio.Future[Reply]
+
+
+class LocalProvider:
+    """Models in this process, with log-probabilities of prompts: Hugging Face names or folders, and GGUF files.
+
+    models: where each model is (a GGUF file or a model folder) by the name that requests give it. The name is in the
+    ledger's keys, so it is the same on every machine; the path is not. A name without an entry is a Hugging Face name.
+    dtype, threads, context, prefixes: see `LoadSettings`. batch: most answers to generate together (they cost little more
+    than one: reading the weights is what takes the time). single_token_ten: the person's word that "10" is one token for
+    these models.
+
+    Nothing is loaded before the first question, so a run whose replies are all in the ledger needs neither the model nor
+    torch. Computing runs in one thread, one pass at a time; questions that arrive meanwhile are answered together.
+    """
+
+    name = "local"
+
+    def __init__(
+        self,
+        models: Mapping[str, str | PathLike[str]] | None = None,
+        *,
+        dtype: str = "auto",
+        threads: int | None = None,
+        context: int = 8192,
+        prefixes: int = 4,
+        batch: int = 8,
+        single_token_ten: bool = False,
+    ) -> None:
+        self._sources = {name: fspath(path) for name, path in (models or {}).items()}
+        self._settings = weights.LoadSettings(dtype, threads, context, prefixes)
+        self._batch = batch
+        self._capabilities = Capabilities(
+            prompt_logprobs=True,
+            generated_logprobs=True,
+            seed=True,
+            context_tokens=context,
+            single_token_ten=single_token_ten,
+        )
+        self._loaded: dict[str, CausalModel] = {}
+        self._waiting: deque[_Asked] = deque()
+        self._worker: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="local-model")
+
+    def capabilities(self, model: str) -> Capabilities:
+        """What models in process can do; the same whether or not they are loaded."""
+        return self._capabilities
+
+    def check(self, model: str) -> None:
+        """Raises BadInput where the model's files are missing or of another kind. Loads nothing."""
+        weights.check(self._source(model))
+
+    async def ask(self, request: Request) -> Reply:
+        """The reply, in its turn. Raises BadInput where the model cannot be loaded, and a ProviderError as usual."""
+        asked = _Asked(request, asyncio.get_running_loop().create_future())
+        self._waiting.append(asked)
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work())
+        return await asked.answer
+
+    async def close(self) -> None:
+        """Lets go of the models. Questions still waiting are cancelled."""
+        for asked in self._waiting:
+            asked.answer.cancel()
+        self._waiting.clear()
+        if self._worker is not None:
+            await self._worker
+        await asyncio.to_thread(self._thread.shutdown)
+        self._loaded.clear()
+
+    async def _work(self) -> None:
+        await asyncio.sleep(0)  # questions asked in the same breath are answered together
+        loop = asyncio.get_running_loop()
+        while batch := self._next():
+            requests = [asked.request for asked in batch]
+            outcomes = await loop.run_in_executor(self._thread, self._answer, requests)
+            for asked, outcome in zip(batch, outcomes, strict=True):
+                if asked.answer.done():
+                    continue
+                if isinstance(outcome, Exception):
+                    asked.answer.set_exception(outcome)
+                else:
+                    asked.answer.set_result(outcome)
+
+    def _next(self) -> list[_Asked]:
+        """The oldest question; where it is a conversation, others for the same model that wait beside it."""
+        self._waiting = deque(asked for asked in self._waiting if not asked.answer.done())
+        if not self._waiting:
+            return []
+        first = self._waiting.popleft()
+        if isinstance(first.request, EchoRequest):
+            return [first]
+        alike = [
+            asked
+            for asked in self._waiting
+            if isinstance(asked.request, ChatRequest) and asked.request.model == first.request.model
+        ][: self._batch - 1]
+        for asked in alike:
+            self._waiting.remove(asked)
+        return [first, *alike]
+
+    def _answer(self, requests: list[Request]) -> list[Reply | Exception]:
+        """Runs in the worker's thread. An error belongs to the question it came from, or to all of the batch."""
+        try:
+            model = self._model(requests[0].model)
+            replies: list[Reply | Exception] = []
+            replies += model.chat([request for request in requests if isinstance(request, ChatRequest)])
+            replies += [model.echo(request) for request in requests if isinstance(request, EchoRequest)]
+        except (AutointerpError, RuntimeError, MemoryError) as error:
+            return [error] * len(requests)
+        return replies
+
+    def _model(self, name: str) -> CausalModel:
+        if name not in self._loaded:
+            self._loaded[name] = weights.load(name, self._source(name), self._settings)
+        return self._loaded[name]
+
+    def _source(self, model: str) -> str:
+        source = self._sources.get(model, model)
+        if source == model and Path(model).expanduser().exists():
+            raise BadInput(f"{model}: give the model a name beside its path: the ledger's keys hold the name")
+        return source

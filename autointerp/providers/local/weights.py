@@ -1,0 +1,136 @@
+"""Finding, checking and loading a model's files. Every way they can be wrong is one clear line."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autointerp.errors import BadInput
+
+if TYPE_CHECKING:
+    from autointerp.providers.local.model import CausalModel
+
+__all__ = ["LoadSettings", "check", "load"]
+
+_LOGGER = logging.getLogger(__name__)
+_MAGIC = b"GGUF"
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
+_WEIGHT_FILES = ("*.safetensors", "*.bin")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSettings:
+    """dtype: "auto" (bfloat16 where the processor multiplies it fast, else float32) or a name; threads: None leaves
+    torch's choice; context: most tokens of a prompt and its answer; prefixes: prompts to keep computed."""
+
+    dtype: str = "auto"
+    threads: int | None = None
+    context: int = 8192
+    prefixes: int = 4
+
+    def __post_init__(self) -> None:
+        if self.dtype not in _DTYPES:
+            raise BadInput(f"unknown dtype {self.dtype!r} of the local model: known are {', '.join(_DTYPES)}")
+
+
+def check(source: str) -> None:
+    """Looks at a GGUF file or a model folder without loading it. A name that is no path is left to Hugging Face.
+
+    Raises BadInput where it is missing, not a GGUF, or a folder without a model.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise BadInput(f"{path}: not a model folder (no config.json): give a Hugging Face folder or a GGUF file")
+    elif path.exists():
+        _check_gguf(path)
+    elif path.suffix == ".gguf" or path.is_absolute() or source.startswith((".", "~")):
+        raise BadInput(f"{path}: no such model file or folder")
+
+
+def load(model: str, source: str, settings: LoadSettings) -> CausalModel:
+    """The model from a GGUF file (weights unpacked), a Hugging Face folder, or a Hugging Face name.
+
+    Raises BadInput where the files cannot be used, or where `transformers` is not installed.
+    """
+    check(source)
+    try:
+        import gguf  # noqa: F401
+        import torch
+        import transformers
+    except ImportError as error:
+        raise BadInput(f"a model in process needs {error.name}: pip install 'autointerp[local]'") from error
+    from autointerp.providers.local.model import CausalModel
+    from autointerp.providers.local.tokens import ChatTokenizer
+
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    device = _device()
+    dtype = _dtype(settings.dtype, device)
+    _LOGGER.info("loading %s from %s as %s on %s", model, source, dtype, device)
+    path = Path(source).expanduser()
+    where = str(path.parent) if path.is_file() else str(path) if path.is_dir() else source
+    gguf_file = path.name if path.is_file() else None
+    options = {"quantization_config": transformers.GgufConfig(dequantize=True)} if gguf_file else {}
+    # The libraries raise whatever their parsers meet in a damaged file; all of it means that the file is unusable.
+    failures = (OSError, ValueError, KeyError, IndexError, RuntimeError, OverflowError, TypeError)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, gguf_file=gguf_file)
+        network = transformers.AutoModelForCausalLM.from_pretrained(where, gguf_file=gguf_file, dtype=dtype, **options)
+    except failures as error:
+        raise BadInput(f"{source}: cannot be loaded as a model ({_first_line(error)})") from error
+    return CausalModel(
+        network.to(device),
+        ChatTokenizer(tokenizer, model),
+        served=f"{model}@{_fingerprint(path, network.config)}",
+        context=settings.context,
+        prefixes=settings.prefixes,
+    )
+
+
+def _check_gguf(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(_MAGIC))
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
+    if magic != _MAGIC:
+        raise BadInput(f"{path}: not a GGUF file (it begins with {magic!r}): give a GGUF file or a model folder")
+
+
+def _device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _dtype(name: str, device: str) -> object:
+    import torch
+
+    if name != "auto":
+        return getattr(torch, name)
+    capable = torch.cpu.get_capabilities()
+    fast = device != "cpu" or capable.get("amx_bf16", False) or capable.get("avx512_bf16", False)
+    return torch.bfloat16 if fast else torch.float32
+
+
+def _fingerprint(path: Path, config: object) -> str:
+    """First 16 hex digits of the SHA-256 of the weights' files; for a model of the hub, its commit."""
+    if not path.exists():
+        return str(getattr(config, "_commit_hash", None) or "unknown")[:16]
+    files = [path] if path.is_file() else sorted(file for kind in _WEIGHT_FILES for file in path.glob(kind))
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

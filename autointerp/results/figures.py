@@ -1,0 +1,232 @@
+"""Figures a person can read: features beside neurons with their controls, scores by scorer, score against density.
+
+Every figure is written as SVG and PNG. Colours are Okabe and Ito's, told apart with any colour vision, and every series
+also differs in line or marker. The same run gives the same bytes of SVG.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from autointerp.results.summary import summarise
+from autointerp.results.tables import read_scores
+
+__all__ = ["write_figures"]
+
+FEATURE, NEURON, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
+
+_STYLE = {
+    "svg.hashsalt": "autointerp",
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "figure.dpi": 120,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """One population of units in a figure."""
+
+    role: str
+    kind: str
+    label: str
+    colour: str
+    line: str
+    marker: str
+
+
+_SERIES = (
+    _Series("explanation", "feature", "features", FEATURE, "-", "o"),
+    _Series("explanation", "neuron", "neurons", NEURON, "-", "s"),
+    _Series("control_other_explanation", "feature", "features, another feature's explanation", FEATURE, "--", "o"),
+    _Series("control_other_explanation", "neuron", "neurons, another neuron's explanation", NEURON, "--", "s"),
+    _Series("control_shuffled_weights", "feature", "features of the weight-shuffled subject", GREEN, ":", "^"),
+    _Series("control_shuffled_weights", "neuron", "neurons of the weight-shuffled subject", GREY, ":", "v"),
+)
+
+
+def write_figures(folder: Path) -> list[Path]:
+    """Draws all figures of a run into DIR/figures and returns their paths. Raises BadInput where there is no run."""
+    frame = read_scores(folder)
+    frame = frame[frame["primary"]]
+    summary = summarise(folder)
+    model = _model_name(folder)
+    out = folder / "figures"
+    out.mkdir(exist_ok=True)
+    paths: list[Path] = []
+    with mpl.rc_context(_STYLE):
+        for scorer in _simulation_scorers(frame):
+            shown = frame[frame["scorer"] == scorer]
+            paths += _save(_histogram(shown, scorer, model), out / f"histogram-{scorer}")
+            paths += _save(_against_density(shown, scorer), out / f"density-{scorer}")
+        paths += _save(_by_scorer(summary), out / "scorers")
+    return paths
+
+
+def _simulation_scorers(frame: pd.DataFrame) -> list[str]:
+    """Scorers that an LLM took part in; where a run has none, those of its baselines."""
+    own = sorted(set(frame.loc[frame["role"] == "explanation", "scorer"]))
+    return own or sorted({name for name in frame["scorer"] if not name.endswith("constant")})
+
+
+def _model_name(folder: Path) -> str:
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    served = sorted({model["asked"] for model in manifest["models"]})
+    return ", ".join(served) or "no LLM"
+
+
+def _save(figure: Figure, stem: Path) -> list[Path]:
+    paths = [stem.with_name(stem.name + suffix) for suffix in (".svg", ".png")]
+    figure.savefig(paths[0], metadata={"Date": None})
+    figure.savefig(paths[1], metadata={"Software": None}, dpi=150)
+    return paths
+
+
+def _metric(frame: pd.DataFrame) -> str:
+    return {"pearson": "Pearson", "spearman": "Spearman"}.get(
+        str(frame["metric"].iloc[0]), str(frame["metric"].iloc[0])
+    )
+
+
+def _present(frame: pd.DataFrame) -> Iterator[tuple[_Series, pd.DataFrame, int]]:
+    """(series, its scored rows, how many were attempted) for each population that is in the run."""
+    roles = frame["role"].replace({"baseline": "explanation"}) if set(frame["role"]) == {"baseline"} else frame["role"]
+    for series in _SERIES:
+        rows = frame[(roles == series.role) & (frame["kind"] == series.kind)]
+        if len(rows):
+            yield series, rows[rows["status"] == "scored"], len(rows)
+
+
+def _histogram(frame: pd.DataFrame, scorer: str, model: str) -> Figure:
+    """Share of units by score: own explanations filled, controls as outlines, medians as ticks above."""
+    figure = Figure(figsize=(8.2, 4.6), layout="constrained")
+    axes = figure.subplots()
+    values = frame.loc[frame["status"] == "scored", "value"]
+    low = min(-0.4, float(np.floor(values.min() * 10) / 10)) if len(values) else -0.4
+    edges = np.linspace(low, 1.0, round((1.0 - low) / 0.05) + 1)
+    for series, scored, attempted in _present(frame):
+        if scored.empty:
+            continue
+        weights = np.full(len(scored), 100 / len(scored))
+        label = f"{series.label}: median {scored['value'].median():.2f}, {len(scored)} scored of {attempted}"
+        if series.role == "explanation":
+            axes.hist(scored["value"], edges, weights=weights, color=series.colour, alpha=0.28)
+        axes.hist(
+            scored["value"],
+            edges,
+            weights=weights,
+            histtype="step",
+            color=series.colour,
+            linestyle=series.line,
+            linewidth=1.7 if series.role == "explanation" else 1.2,
+            label=label,
+        )
+        axes.plot(
+            scored["value"].median(),
+            -0.02,
+            marker="^",
+            color=series.colour,
+            transform=axes.get_xaxis_transform(),
+            clip_on=False,
+            markersize=6,
+            fillstyle="full" if series.line == "-" else "none",
+        )
+    axes.set_xlim(low, 1.0)
+    axes.set_xlabel(f"score: {_metric(frame)} correlation of simulated and true activations (triangles: medians)")
+    axes.set_ylabel("units of each group (%)")
+    axes.set_title(f"{scorer}: features against neurons, explained and simulated by {model}")
+    axes.legend(loc="upper right")
+    return figure
+
+
+def _against_density(frame: pd.DataFrame, scorer: str) -> Figure:
+    """Score against how often a unit fires, with the interval of each score."""
+    figure = Figure(figsize=(8.2, 4.6), layout="constrained")
+    axes = figure.subplots()
+    for series, scored, _ in _present(frame):
+        if series.role == "control_other_explanation" or scored.empty:
+            continue
+        with_interval = scored.dropna(subset=["ci_low", "ci_high"])
+        axes.vlines(
+            with_interval["density"],
+            with_interval["ci_low"],
+            with_interval["ci_high"],
+            color=series.colour,
+            alpha=0.25 if len(scored) < 500 else 0.04,
+            linewidth=1,
+        )
+        axes.scatter(
+            scored["density"],
+            scored["value"],
+            s=16 if len(scored) < 500 else 4,
+            marker=series.marker,
+            color=series.colour,
+            alpha=0.8,
+            label=series.label,
+            linewidths=0,
+        )
+    axes.set_xscale("log")
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    axes.set_xlabel("density: share of tokens on which the unit fires (log scale)")
+    axes.set_ylabel(f"score ({_metric(frame)}), 95% interval")
+    axes.set_title(f"{scorer}: score against density")
+    axes.legend(loc="best")
+    return figure
+
+
+def _by_scorer(summary: dict[str, Any]) -> Figure:
+    """Mean score of each population under each scorer, with its interval."""
+    rows = _means(summary)
+    figure = Figure(figsize=(8.2, 1.2 + 0.3 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for place, (_, colour, marker, one) in enumerate(rows):
+        y = len(rows) - 1 - place
+        if one["ci_low"] is not None:
+            axes.hlines(y, one["ci_low"], one["ci_high"], color=colour, linewidth=2)
+        axes.plot(one["mean"], y, marker=marker, color=colour, markersize=7)
+        axes.annotate(
+            f"{one['n_scored']} of {one['n_attempted']}",
+            (1.01, y),
+            xycoords=("axes fraction", "data"),
+            fontsize=8,
+            va="center",
+            color=GREY,
+        )
+    axes.set_yticks(range(len(rows)), [row[0] for row in reversed(rows)], fontsize=8.5)
+    axes.axvline(0, color=GREY, linewidth=0.8)
+    axes.set_ylim(-0.7, len(rows) - 0.3)
+    axes.set_xlabel("mean score over units, 95% interval (right: scored of attempted)")
+    axes.set_title("Mean score by scorer")
+    return figure
+
+
+def _means(summary: dict[str, Any]) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """(label, colour, marker, numbers) of every population with a mean, scorer by scorer."""
+    look = {"feature": (FEATURE, "o"), "neuron": (NEURON, "s")}
+    rows = []
+    for scorer in sorted({name for kinds in summary["summary"].values() for name in kinds}):
+        for kind, scorers in summary["summary"].items():
+            if scorer in scorers and scorers[scorer]["mean"] is not None:
+                rows.append((f"{scorer}, {kind}s", *look.get(kind, (GREY, "D")), scorers[scorer]))
+        for role, kinds in summary["controls"].items():
+            for kind, scorers in kinds.items():
+                if scorer in scorers and scorers[scorer]["mean"] is not None:
+                    name = {"control_other_explanation": "another's explanation"}.get(role, "shuffled weights")
+                    rows.append((f"{scorer}, {kind}s, {name}", GREEN, "x", scorers[scorer]))
+    return rows

@@ -1,0 +1,198 @@
+"""A harvest from beginning to end: scan, choose, materialise, and a store as a whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sae.corpus import Corpus
+from sae.dictionaries import Dictionary
+from sae.errors import BadInput
+from sae.harvest import contents
+from sae.harvest.activations import LatentSource, NeuronSource, check_fit
+from sae.harvest.elsewhere import out_of_context
+from sae.harvest.logits import logit_tokens
+from sae.harvest.materialise import Materialiser, Target, check_foci
+from sae.harvest.records import Records, TopContexts, choose_records, random_foci, top_contexts, window_starts
+from sae.harvest.scan import Progress, Scan, Text, choose_text, run_scan, segments_per_block
+from sae.harvest.settings import HarvestSettings
+from sae.harvest.slices import edge_bins
+from sae.harvest.tally import UnitTally
+from sae.store import StoreWriter, read_manifest
+from sae.store.layout import INTERVALS
+from sae.subjects.base import Subject
+
+SHUFFLED_CONTROL = "shuffled_weights"
+_TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
+"""How far apart, in parts of a unit's scale, an activation may come out in batches of another shape."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is harvested: the neurons at a hook, the latents of a dictionary over it, and the text they are shown.
+
+    control: None, or what kind of control this subject is, such as "shuffled_weights".
+    """
+
+    subject: Subject
+    hook: str
+    dictionary: Dictionary | None
+    dictionary_name: str | None
+    corpus: Corpus
+    split: str
+    control: str | None = None
+
+
+def harvest(
+    source: Source,
+    settings: HarvestSettings,
+    out: Path,
+    *,
+    progress: Progress = lambda stage, done, total: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """Write a context store of all units to `out` and return its manifest. `sae.store.layout` describes the store.
+
+    A harvest that was stopped or killed goes on from its last checkpoint, which lies beside `out`; a store of this
+    very harvest that is there already is left as it is. `progress` is told the stage ("scan", then "records"), the
+    tokens done and the tokens in all. `stop` is asked now and then; when it turns true, the state is saved and
+    KeyboardInterrupt raised.
+
+    Raises BadInput when the parts do not fit each other, the split is empty or `out` holds something else, and
+    SaeError when activations are not finite.
+    """
+    _check(source, settings)
+    text = choose_text(source.corpus.split(source.split).tokens, settings.tokens)
+    description = _describe(source, settings, text)
+    checkpoint = out.with_name(out.name + ".scan.npz")
+    if out.exists():
+        return _existing(out, description)
+    neurons = NeuronSource(source.subject, source.hook, settings.precision)
+    latents = LatentSource(source.dictionary, settings.precision) if source.dictionary else None
+    identity = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    tallies = run_scan(Scan(neurons, latents, text, settings), checkpoint, identity, progress, stop)
+    manifest = _write_store(source, settings, text, neurons, latents, tallies, out, description, progress, stop)
+    checkpoint.unlink()
+    return manifest
+
+
+def _check(source: Source, settings: HarvestSettings) -> None:
+    subject, corpus = source.subject, source.corpus
+    check_fit(subject, source.hook, source.dictionary)
+    blocks = corpus.split(source.split).tokens
+    if not len(blocks):
+        raise BadInput(f"{corpus.path}: the split {source.split!r} is empty; choose another, or add text to the corpus")
+    if settings.window > corpus.block_tokens:
+        raise BadInput(f"harvest: --window {settings.window} is longer than the corpus's blocks ({corpus.block_tokens})")
+    if corpus.block_tokens > subject.context:
+        raise BadInput(
+            f"{corpus.path}: blocks of {corpus.block_tokens} tokens, but {subject.name} reads {subject.context} at "
+            "once; build the corpus with --block-tokens of at most that"
+        )
+    if corpus.vocab_size > subject.vocab_size:
+        raise BadInput(
+            f"{corpus.path}: a vocabulary of {corpus.vocab_size} tokens, but {subject.name} has {subject.vocab_size}; "
+            "use a corpus made with the subject's tokenizer"
+        )
+
+
+def _describe(source: Source, settings: HarvestSettings, text: Text) -> dict[str, Any]:
+    """The manifest but for what comes out: whatever the store's content depends on."""
+    subject, corpus, dictionary = source.subject, source.corpus, source.dictionary
+    return {
+        "subject": {"name": subject.name, "fingerprint": subject.fingerprint},
+        "hook": source.hook,
+        "corpus": {
+            "name": corpus.name,
+            "split": source.split,
+            "tokens": text.tokens,
+            "fingerprint": corpus.split(source.split).fingerprint,
+        },
+        "dictionary": dictionary and {"name": source.dictionary_name, "fingerprint": dictionary.fingerprint()},
+        "window": settings.window,
+        "precision": settings.precision,
+        "seed": settings.seed,
+        "intervals": INTERVALS,
+        "sampling": {
+            "top": settings.top,
+            "per_interval": settings.per_interval,
+            "random": settings.random,
+            "out_of_context": settings.out_of_context,
+            "segments_per_block": segments_per_block(text.block_tokens, settings.window),
+        },
+        "control": source.control,
+    }
+
+
+def _existing(out: Path, description: dict[str, Any]) -> dict[str, Any]:
+    manifest = read_manifest(out)
+    for name, value in description.items():
+        if manifest.get(name) != value:
+            raise BadInput(
+                f"{out} holds another harvest ({name}: {manifest.get(name)!r}, not {value!r}); "
+                "name another folder with --out, or remove it first"
+            )
+    return manifest
+
+
+@dataclass(frozen=True)
+class _Kind:
+    tally: UnitTally
+    top: TopContexts
+    records: Records
+
+
+def _choose(tally: UnitTally, text: Text, settings: HarvestSettings) -> _Kind:
+    top = top_contexts(tally, text, settings.window)
+    elsewhere = out_of_context(top, text, settings.window, settings.out_of_context, settings.seed)
+    edges = edge_bins(contents.highest(tally), tally.scale)
+    records = choose_records(
+        tally, edges, top, elsewhere, settings.window, settings.per_interval, text.block_tokens
+    )
+    return _Kind(tally, top, records)
+
+
+def _write_store(
+    source: Source,
+    settings: HarvestSettings,
+    text: Text,
+    neurons: NeuronSource,
+    latents: LatentSource | None,
+    tallies: dict[str, UnitTally],
+    out: Path,
+    description: dict[str, Any],
+    progress: Progress,
+    stop: Callable[[], bool],
+) -> dict[str, Any]:
+    kinds = {kind: _choose(tally, text, settings) for kind, tally in tallies.items()}
+    focus = random_foci(text, settings.random, settings.seed)
+    start = window_starts(focus, settings.window, text.block_tokens)
+    found = contents.Contexts(np.unique(np.concatenate([start, *(kind.records.start for kind in kinds.values())])))
+    store = StoreWriter(out)
+    contents.write_contexts(store, found, text, source.corpus, source.split, settings.window)
+    contents.write_random(store, found, focus, start)
+    targets = {}
+    for name, kind in kinds.items():
+        contents.write_records(store, name, found, kind.records, kind.tally.n_units)
+        contents.write_statistics(store, name, kind.tally, text.tokens)
+        dictionary = source.dictionary if name == "feature" else None
+        contents.write_tokens(store, name, kind.top.tokens, logit_tokens(source.subject, source.hook, dictionary))
+        targets[name] = Target(
+            kind.records,
+            store.map(f"{name}/activations.npy", np.float32, (len(kind.records), settings.window)),
+            store.map(f"{name}/random.npy", np.float32, (kind.tally.n_units, len(start), settings.window)),
+        )
+    Materialiser(neurons, latents, text, settings.window, start, targets).run(progress, stop)
+    for name, target in targets.items():
+        scale = kinds[name].tally.scale
+        check_foci(name, target.records, target.activations, scale, _TOLERANCE[settings.precision])
+    counts = {name: {"units": kind.tally.n_units, "records": len(kind.records)} for name, kind in kinds.items()}
+    return store.finish({**description, "kinds": counts})
