@@ -14,6 +14,7 @@ would fail every unit is raised: `ProviderRefused`, `Unsupported` and `BudgetExc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -25,9 +26,9 @@ from autointerp.prompting import failed_call
 from autointerp.protocols import Explainer, Judgement, LanguageModel, Scorer, Simulator
 from autointerp.scorers import ScoringSettings, SimulationScorer
 from autointerp.simulators import BASELINES, SimulatorSettings
-from autointerp.types import Explanation, Reason, Role, UnitRecord, Unscored
+from autointerp.types import Explanation, Reason, Role, UnitId, UnitRecord, Unscored
 
-__all__ = ["Method", "baselines", "explain", "judge"]
+__all__ = ["Method", "baselines", "explain", "judge", "not_split"]
 
 
 @runtime_checkable
@@ -40,7 +41,7 @@ class ChecksModel(Protocol):
 class UnitScorer(Scorer, Protocol):
     """A scorer that can also say, in its own names, that there was nothing to score."""
 
-    def unscored(self, record: UnitRecord, role: Role, why: Unscored) -> Judgement: ...
+    def unscored(self, unit: UnitId, role: Role, why: Unscored) -> Judgement: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +103,32 @@ async def judge(
 ) -> Judgement:
     """The scores of an explanation on the score split. Where there is none, its scores say why not."""
     if isinstance(explanation, Unscored):
-        return method.scorer.unscored(record, role, _without_explanation(explanation))
+        return method.scorer.unscored(record.unit, role, _without_explanation(explanation))
     try:
         return await method.scorer.score(explanation, record, model, role, seed)
     except ProviderError as error:
-        return method.scorer.unscored(record, role, failed_call(error))
+        return method.scorer.unscored(record.unit, role, failed_call(error))
 
 
-def baselines(method: Method, record: UnitRecord, seed: int) -> tuple[Judgement, ...]:
-    """The scores of the preset's predictors without an LLM, through the same scorer."""
+def baselines(
+    method: Method, record: UnitRecord, seed: int, *, metrics: Sequence[str] | None = None
+) -> tuple[Judgement, ...]:
+    """The scores of the preset's predictors without an LLM, through the same scorer.
+
+    metrics: some of the preset's metrics only, where many units are scored; None means all.
+    """
+    contexts = record.score.contexts
     return tuple(
-        method.bare.judge(name, BASELINES[name](record.explain, record.score.contexts), record, Role.BASELINE, seed)
+        method.bare.judge(name, BASELINES[name](record.explain, contexts), record, Role.BASELINE, seed, metrics=metrics)
         for name in method.preset.baselines
     )
+
+
+def not_split(method: Method, unit: UnitId, why: Unscored, role: Role) -> tuple[Judgement, ...]:
+    """The scores of a unit that has too few contexts for the protocol: Unscored, in the names they would have had."""
+    if role is not Role.BASELINE:
+        return (method.scorer.unscored(unit, role, why),)
+    return tuple(method.bare.unscored(unit, role, why, predictor) for predictor in method.preset.baselines)
 
 
 def _without_explanation(why: Unscored) -> Unscored:

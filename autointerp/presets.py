@@ -26,13 +26,16 @@ class Preset:
     """A protocol.
 
     source: where its constants are from. splits: which records each split holds. explainer, simulator, scorer: names in
-    the registry. baselines: predictors without an LLM. scale: levels shown to the explainer and predicted by the
-    simulator; truth stays raw. contexts_per_prompt: contexts a simulator predicts in one call.
-    explainer_few_shot, simulator_few_shot: example units in the prompts. explainer_max_tokens: room for the reply.
-    explainer_temperature, simulator_temperature: None is not sent; the simulator's matters only where it generates.
-    metrics: exact names, the first ranks. sample_sets: which records a score is over, the first has no suffix in
-    the scorer's name. minimum_share: least share of contexts whose simulation must have succeeded, in (0, 1].
-    constant_prediction_is_zero: whether a simulator that says the same everywhere scores 0 (TM) or is Unscored.
+    the registry. scale: levels shown to the explainer and predicted by the simulator; truth stays raw.
+    contexts_per_prompt: contexts a simulator predicts in one call. explainer_few_shot, simulator_few_shot: example
+    units in the prompts. explainer_max_tokens: room for the reply. metrics: names of `autointerp.scorers.METRICS`, the
+    first ranks. sample_sets: names of `autointerp.scorers.SAMPLE_SETS`, the first adds nothing to a scorer's name.
+    baselines: predictors without an LLM. explainer_temperature, simulator_temperature: None is not sent; the
+    simulator's matters only where it generates. minimum_share: least share of contexts whose simulation must have
+    succeeded, in (0, 1]. constant_prediction_is_zero: whether a simulator that says the same everywhere scores 0 (TM)
+    or is Unscored. original: the paper's preset where settings were changed, else None.
+
+    Raises ValueError for a number out of its range.
     """
 
     name: str
@@ -64,6 +67,8 @@ class Preset:
         for name in ("explainer_few_shot", "simulator_few_shot"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: at least 0")
+        if any((temperature or 0) < 0 for temperature in (self.explainer_temperature, self.simulator_temperature)):
+            raise ValueError("a temperature is at least 0")
         if not 0 < self.minimum_share <= 1:
             raise ValueError("minimum_share: above 0 and at most 1")
         for name in ("metrics", "sample_sets"):
@@ -115,10 +120,10 @@ class Preset:
     def _converted(self, key: str, value: Any, hint: Any) -> Any:
         """A job file's value as the type of its setting, by JSON's rules: no text for a number, none for a flag."""
         try:
-            return TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
+            return TypeAdapter(hint).validate_json(json.dumps(value, allow_nan=False), strict=True)
         except ValidationError as error:
             raise BadJob(f"preset {self.name}: {key}: {error.errors()[0]['msg']}, not {value!r}") from error
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise BadJob(f"preset {self.name}: {key}: {error}") from error
 
 
@@ -151,7 +156,7 @@ OPENAI = Preset(
     simulator_few_shot=3,
     explainer_max_tokens=60,
     explainer_temperature=1.0,
-    metrics=("pearson", "spearman"),
+    metrics=("pearson", "spearman", "corpus_pearson"),
     sample_sets=("top_and_random", "random_only"),
 )
 
@@ -172,7 +177,7 @@ TM = Preset(
     explainer_few_shot=8,
     simulator_few_shot=3,
     explainer_max_tokens=300,
-    metrics=("spearman", "pearson", "importance_spearman", "importance_pearson"),
+    metrics=("spearman", "pearson", "importance_spearman", "importance_pearson", "corpus_pearson"),
     sample_sets=("all",),
     constant_prediction_is_zero=True,
 )

@@ -1,34 +1,34 @@
 """A job file: which units, which protocols, which model. Data only; every unknown key is refused by name.
 
-    name = "demo"
-    seed = 0
+name = "demo"
+seed = 0
 
-    [store]                              # context stores, relative to the job file
-    path = "stores/subject"
-    control = "stores/shuffled"          # the same harvest of the weight-shuffled subject (optional)
+[store]                              # context stores, relative to the job file
+path = "stores/subject"
+control = "stores/shuffled"          # the same harvest of the weight-shuffled subject (optional)
 
-    [units]                              # a number (a seeded random sample), a list of indices, or "all"
-    features = 100
-    neurons = 100
-    control_features = 50                # units of the control store
+[units]                              # a number (a seeded random sample), a list of indices, or "all"
+features = 100
+neurons = 100
+control_features = 50                # units of the control store
 
-    [baselines]
-    units = "all"                        # "all" that fire, "selected" or "none"
+[baselines]
+units = "all"                        # "all" that fire, "selected" or "none"
 
-    [model]
-    provider = "local"                   # a name from the registry
-    name = "Qwen2.5-Coder-1.5B-Instruct-Q4_K_M"
-    concurrency = 4
-    replay_only = false                  # true: nothing is asked that the ledger does not know
-    settings = { path = "model.gguf" }   # the provider's own
+[model]
+provider = "local"                   # a name from the registry
+name = "Qwen2.5-Coder-1.5B-Instruct-Q4_K_M"
+concurrency = 4
+replay_only = false                  # true: nothing is asked that the ledger does not know
+settings = { path = "model.gguf" }   # the provider's own
 
-    [ledger]
-    path = "ledger.sqlite"
-    imports = ["ledger.jsonl.gz"]
+[ledger]
+path = "ledger.sqlite"
+imports = ["ledger.jsonl.gz"]
 
-    [[presets]]
-    name = "openai"                      # any other key is a setting of the preset
-    units = { features = 40 }            # fewer units than [units] names, for a dear protocol (optional)
+[[presets]]
+name = "openai"                      # any other key is a setting of the preset
+units = { features = 40 }            # fewer units than [units] names, for a dear protocol (optional)
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,18 +16,18 @@ from autointerp import registry
 from autointerp.controls import other_explanation
 from autointerp.errors import BadJob
 from autointerp.jobs.job import Job, PresetSection, save_job
-from autointerp.jobs.models import open_model
+from autointerp.jobs.models import account, note, opened_model
 from autointerp.jobs.progress import Advance, phases
 from autointerp.jobs.selection import Group, all_firing, groups_of
-from autointerp.pipeline import Method, baselines, explain, judge, unsplit
+from autointerp.pipeline import Method, baselines, explain, judge, not_split
 from autointerp.presets import Preset
 from autointerp.prompting import all_of
 from autointerp.protocols import Judgement, LanguageModel
 from autointerp.providers import LedgeredModel
 from autointerp.records import ContextStore, split_unit
-from autointerp.results import Finished, detail, write_run
+from autointerp.results import Finished, Measured, detail, write_run
 from autointerp.seeds import derive
-from autointerp.types import Explanation, Kind, Role, Score, UnitId, UnitRecord, Unscored
+from autointerp.types import Explanation, Role, UnitId, UnitRecord, Unscored
 
 __all__ = ["run_job"]
 
@@ -40,12 +39,14 @@ Start = Callable[[str, int], Advance]
 class _Collected:
     """What a job has found so far."""
 
-    rows: list[tuple[Score, float | None, bool]] = field(default_factory=list)
+    rows: list[Measured] = field(default_factory=list)
     details: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, judgement: Judgement, method: Method, density: float) -> None:
+    def add(self, judgement: Judgement, method: Method, store: ContextStore) -> None:
         primary = method.preset.primary_metric
-        self.rows += [(score, density, score.metric == primary) for score in judgement.scores]
+        for score in judgement.scores:
+            density = store.statistics(score.unit).density
+            self.rows.append(Measured(score, density, score.metric == primary, store.control))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,9 @@ class _Stores:
             return cls(main, None)
         control = ContextStore.open(base / job.store.control, verify=job.store.verify)
         if control.control is None:
-            raise BadJob(f"store.control ({job.store.control}) is not a control: it was harvested from the subject itself")
+            raise BadJob(
+                f"store.control ({job.store.control}) is not a control: it was harvested from the subject itself"
+            )
         return cls(main, control)
 
     def all(self) -> list[ContextStore]:
@@ -96,11 +99,11 @@ def run_job(job: Job, base: Path, folder: Path) -> Path:
     with phases() as start:
         for task in tasks:
             _run_baselines(job, task, stores, collected, start)
-        account = asyncio.run(_run_model(job, base, folder, tasks, collected, start))
+        asked = asyncio.run(_run_model(job, base, tasks, collected, start))
     save_job(job, base, folder)
     presets = [task.preset for task in tasks]
     described = job.model_dump(mode="json")
-    write_run(Finished(folder, described, presets, stores.all(), collected.rows, collected.details, account))
+    write_run(Finished(folder, described, presets, stores.all(), collected.rows, collected.details, asked))
     return folder
 
 
@@ -130,14 +133,13 @@ def _run_baselines(job: Job, task: _Task, stores: _Stores, collected: _Collected
     advance = start(f"{task.preset.name}: baselines", len(units))
     for store, unit in units:
         record = split_unit(store, unit, task.preset.splits, job.seed)
-        density = store.statistics(unit).density
         found = (
-            unsplit(task.method, unit, record, task.preset.baselines, Role.BASELINE)
+            not_split(task.method, unit, record, Role.BASELINE)
             if isinstance(record, Unscored)
             else baselines(task.method, record, _seed(job, task, unit))
         )
         for judgement in found:
-            collected.add(judgement, task.method, density)
+            collected.add(judgement, task.method, store)
         advance("")
 
 
@@ -149,19 +151,18 @@ def _seed(job: Job, task: _Task, unit: UnitId) -> int:
 
 
 async def _run_model(
-    job: Job, base: Path, folder: Path, tasks: Sequence[_Task], collected: _Collected, start: Start
+    job: Job, base: Path, tasks: Sequence[_Task], collected: _Collected, start: Start
 ) -> dict[str, Any]:
     """Runs every preset on the model and returns what was asked of it."""
     if job.model is None or not any(task.groups for task in tasks):
         return {}
-    async with AsyncExitStack() as stack:
-        model = await open_model(job, base, stack)
+    async with opened_model(job, base) as model:
         for task in tasks:
             task.method.check(model)
         for task in tasks:
             for group in task.groups:
                 await _run_group(job, task, group, model, collected, start)
-        return model.account()
+        return account(model)
 
 
 async def _run_group(
@@ -172,20 +173,20 @@ async def _run_group(
     usable = {unit: record for unit, record in records.items() if isinstance(record, UnitRecord)}
     for unit, record in records.items():
         if isinstance(record, Unscored):
-            for judgement in unsplit(task.method, unit, record, ("simulation",), group.role):
-                collected.add(judgement, task.method, group.store.statistics(unit).density)
+            for judgement in not_split(task.method, unit, record, group.role):
+                collected.add(judgement, task.method, group.store)
     explanations = await _explain_all(job, task, usable, model, start(f"{name}, explaining", len(usable)))
     advance = start(f"{name}, simulating", len(usable))
 
     async def judge_one(record: UnitRecord) -> list[tuple[Judgement, dict[str, Any]]]:
         found = await _judge_one(job, task, group, record, explanations, model)
-        advance(model.note())
+        advance(note(model))
         return found
 
     width = 2 * (job.model.concurrency if job.model else 1)
     for done in await _each(judge_one, usable.values(), width):
         for judgement, line in done:
-            collected.add(judgement, task.method, float(line["statistics"]["density"]))
+            collected.add(judgement, task.method, group.store)
             collected.details.append(line)
 
 
@@ -194,7 +195,7 @@ async def _explain_all(
 ) -> dict[UnitId, Explanation | Unscored]:
     async def explain_one(record: UnitRecord) -> Explanation | Unscored:
         told = await explain(task.method, record, model, _seed(job, task, record.unit))
-        advance(model.note())
+        advance(note(model))
         return told
 
     width = 2 * (job.model.concurrency if job.model else 1)
@@ -222,7 +223,7 @@ async def _judge_one(
 
 
 async def _each(work: Callable[[Any], Awaitable[T]], items: Iterable[Any], width: int) -> list[T]:
-    """The results of `work` on every item, in order, with at most `width` under way. The first error cancels the rest."""
+    """The results of `work` on every item, in order, at most `width` under way. The first error cancels the rest."""
     gate = asyncio.Semaphore(width)
 
     async def one(item: Any) -> T:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autointerp.errors import BadInput
 from autointerp.records.listed import Listed, number_list, pool_of, read_json, text_list, write_json
@@ -144,12 +145,10 @@ def _record(entry: Mapping[str, Any], stratum: Stratum, where: str) -> Listed:
 
 def _statistics(content: Mapping[str, Any], top: list[Listed], random: list[Listed]) -> UnitStatistics:
     sample = np.concatenate([record.activations for record in (random or top)])
-    maximum = max(max(record.activations) for record in [*top, *random])
-    maximum = max(maximum, 0.0)
+    maximum = max(0.0, *(max(record.activations) for record in [*top, *random]))
     mean, variance = (_moment(content.get(name)) for name in ("mean", "variance"))
     mean = float(sample.mean()) if mean is None else mean
     mean_square = float(np.square(sample).mean()) if variance is None else variance + mean**2
-    edges = np.linspace(0, maximum, _INTERVALS + 1)
     firing = sample[sample > 0]
     return UnitStatistics(
         n_tokens=len(sample),
@@ -157,7 +156,7 @@ def _statistics(content: Mapping[str, Any], top: list[Listed], random: list[List
         maximum=maximum,
         mean=mean,
         mean_square=mean_square,
-        interval_edges=frozen_array(edges),
+        interval_edges=frozen_array(np.linspace(0, maximum, _INTERVALS + 1)),
         interval_tokens=_counts(firing, maximum, _INTERVALS),
         histogram=_counts(firing, maximum, _BINS),
         histogram_scale=maximum,
@@ -169,9 +168,10 @@ def _moment(value: Any) -> float | None:
     return float(value) if known else None
 
 
-def _counts(firing: np.ndarray[Any, np.dtype[np.float64]], maximum: float, bins: int) -> Any:
-    counts = np.histogram(firing, bins, (0, maximum))[0] if maximum else np.zeros(bins)
-    counts = counts.astype(np.int64)
+def _counts(firing: NDArray[np.float64], maximum: float, bins: int) -> NDArray[np.int64]:
+    """How many activations lie in each of equal slices (low, high] of (0, maximum], as a context store counts them."""
+    edges = np.linspace(0, maximum, bins + 1)
+    counts = np.bincount(np.searchsorted(edges[:-1], firing, side="left") - 1, minlength=bins).astype(np.int64)
     counts.setflags(write=False)
     return counts
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import pyarrow as pa
@@ -99,15 +99,26 @@ def _kinds(path: Path, manifest: Mapping[str, Any]) -> dict[Kind, dict[str, int]
     kinds = {}
     for name, size in manifest["kinds"].items():
         units, records = (size.get("units"), size.get("records")) if isinstance(size, dict) else (None, None)
-        if name not in set(Kind) or not (isinstance(units, int) and isinstance(records, int)):
+        if name not in set(Kind) or not (_is_count(units) and _is_count(records)):
             raise BadStore(f"{path}/manifest.json: 'kinds' has an entry that cannot be used: {name!r}: {size!r}")
         kinds[Kind(name)] = {"units": units, "records": records}
     subject, corpus, dictionary = manifest["subject"], manifest["corpus"], manifest.get("dictionary")
-    if not isinstance(subject.get("name"), str) or not isinstance(corpus.get("tokens"), int):
-        raise BadStore(f"{path}/manifest.json: the subject's name or the number of tokens of the corpus is missing")
-    if Kind.FEATURE in kinds and not (isinstance(dictionary, dict) and isinstance(dictionary.get("name"), str)):
+    if not _is_name(subject.get("name")) or not _is_name(manifest["hook"]) or not _is_count(corpus.get("tokens")):
+        raise BadStore(
+            f"{path}/manifest.json: the subject's name, the hook or the number of tokens of the corpus is missing"
+        )
+    if Kind.FEATURE in kinds and not (isinstance(dictionary, dict) and _is_name(dictionary.get("name"))):
         raise BadStore(f"{path}/manifest.json: there are features and no dictionary is named")
     return kinds
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_name(value: object) -> bool:
+    """Whether a unit's name can hold it: "-" stands there for no dictionary."""
+    return isinstance(value, str) and value not in ("", "-")
 
 
 def _check_files(path: Path, files: Mapping[str, Any], *, verify: bool) -> None:

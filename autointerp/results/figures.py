@@ -24,7 +24,7 @@ __all__ = ["write_figures"]
 
 FEATURE, NEURON, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.hashsalt": "autointerp",
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
@@ -119,7 +119,7 @@ def _histogram(frame: pd.DataFrame, scorer: str, model: str) -> Figure:
     axes = figure.subplots()
     values = frame.loc[frame["status"] == "scored", "value"]
     low = min(-0.4, float(np.floor(values.min() * 10) / 10)) if len(values) else -0.4
-    edges = np.linspace(low, 1.0, round((1.0 - low) / 0.05) + 1)
+    edges = [float(edge) for edge in np.linspace(low, 1.0, round((1.0 - low) / 0.05) + 1)]
     for series, scored, attempted in _present(frame):
         if scored.empty:
             continue

@@ -20,8 +20,9 @@ import pandas as pd
 
 from autointerp.errors import BadInput
 from autointerp.results.details import read_details
-from autointerp.results.summary import summarise, verdicts
+from autointerp.results.summary import summarise
 from autointerp.results.tables import read_scores, write_atomically
+from autointerp.results.words import verdicts
 
 __all__ = ["write_report"]
 
@@ -30,7 +31,8 @@ def write_report(folder: Path) -> Path:
     """Writes DIR/report.html from the run's tables. Raises BadInput where the folder holds no finished run."""
     manifest = _manifest(folder)
     summary = summarise(folder)
-    data = {"ranking": summary["ranking"], "units": _units(folder)}
+    ranking = [place for places in summary["rankings"].values() for place in places]
+    data = {"ranking": ranking, "units": _units(folder)}
     page = files("autointerp.results") / "page"
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     text = environment.from_string((page / "report.html").read_text(encoding="utf-8")).render(
@@ -88,5 +90,5 @@ def _scores_of(frame: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for unit, rows in frame.groupby("unit", sort=True):
         for row in rows[columns].to_dict("records"):
-            found[str(unit)].append({name: None if pd.isna(value) else value for name, value in row.items()})
+            found[str(unit)].append({str(name): None if pd.isna(value) else value for name, value in row.items()})
     return found

@@ -1,4 +1,4 @@
-"""What a run leaves on disk: job.toml, manifest.json, scores.parquet, units.jsonl.gz, ranking.csv, report.html, figures."""
+"""What a run leaves on disk: manifest, scores, contexts, ranking, report and figures."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from autointerp.results.details import write_details
 from autointerp.results.figures import write_figures
 from autointerp.results.report import write_report
 from autointerp.results.summary import summarise, write_ranking
-from autointerp.results.tables import scores_table, write_atomically, write_scores
-from autointerp.types import Score
+from autointerp.results.tables import Measured, scores_table, write_atomically, write_scores
+from autointerp.types import Unscored
 
 __all__ = ["MANIFEST_VERSION", "Finished", "write_run"]
 
@@ -30,19 +30,19 @@ MANIFEST_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Everything a finished job hands over. `rows`: (score, its unit's density, whether its metric is primary)."""
+    """Everything a finished job hands over."""
 
     folder: Path
     job: Mapping[str, Any]
     presets: Sequence[Preset]
     stores: Sequence[ContextStore]
-    rows: Sequence[tuple[Score, float | None, bool]]
+    rows: Sequence[Measured]
     details: Sequence[Mapping[str, Any]]
     account: Mapping[str, Any]
 
 
 def write_run(run: Finished) -> None:
-    """Writes the run's folder. scores.parquet and units.jsonl.gz are functions of the job, the stores and the replies."""
+    """Writes the run's folder. Scores and contexts are functions of the job, the stores and the replies."""
     write_scores(run.folder, scores_table(run.rows))
     write_details(run.folder, (dict(line) for line in run.details))
     manifest = json.dumps(_manifest(run), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
@@ -60,6 +60,7 @@ def _manifest(run: Finished) -> dict[str, Any]:
         "seed": run.job["seed"],
         "statistics": run.job["statistics"],
         "stores": [_store(store) for store in run.stores],
+        "first_preset": run.presets[0].name,
         "presets": {preset.name: _preset(preset) for preset in run.presets},
         "prompts": _prompts(run.rows),
         "models": _models(run.rows),
@@ -85,29 +86,27 @@ def _preset(preset: Preset) -> dict[str, Any]:
     return {"source": preset.source, "settings": preset.settings(), "changed_from_paper": preset.changed()}
 
 
-def _prompts(rows: Sequence[tuple[Score, float | None, bool]]) -> dict[str, str]:
-    used = {one.prompt_id: one.prompt_hash for score, _, _ in rows for one in score.provenance if one.prompt_id}
+def _prompts(rows: Sequence[Measured]) -> dict[str, str]:
+    used = {one.prompt_id: one.prompt_hash for row in rows for one in row.score.provenance if one.prompt_id}
     return dict(sorted(used.items()))
 
 
-def _models(rows: Sequence[tuple[Score, float | None, bool]]) -> list[dict[str, str]]:
+def _models(rows: Sequence[Measured]) -> list[dict[str, str]]:
     asked = {
         (one.provider, one.model_asked, one.model_served)
-        for score, _, _ in rows
-        for one in score.provenance
+        for row in rows
+        for one in row.score.provenance
         if one.provider
     }
     return [{"provider": a, "asked": b, "served": c} for a, b, c in sorted(asked)]
 
 
-def _coverage(rows: Sequence[tuple[Score, float | None, bool]]) -> dict[str, dict[str, Any]]:
+def _coverage(rows: Sequence[Measured]) -> dict[str, dict[str, Any]]:
     """Scored of attempted, with the reasons of the rest, for each scorer and role (primary metric only)."""
     counts: dict[str, Counter[str]] = {}
-    for score, _, primary in rows:
-        if primary:
-            reason = getattr(score.outcome, "reason", None)
-            counter = counts.setdefault(f"{score.scorer}/{score.role.value}/{score.unit.kind.value}", Counter())
-            counter["scored" if reason is None else reason.value] += 1
+    for score in (row.score for row in rows if row.primary):
+        counter = counts.setdefault(f"{score.scorer}/{score.role.value}/{score.unit.kind.value}", Counter())
+        counter[score.outcome.reason.value if isinstance(score.outcome, Unscored) else "scored"] += 1
     return {
         name: {
             "attempted": sum(counter.values()),

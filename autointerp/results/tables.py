@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from autointerp.errors import BadInput
 from autointerp.types import Outcome, Provenance, Score, Scored
 
-__all__ = ["SCHEMA", "read_scores", "scores_table", "write_atomically", "write_scores"]
+__all__ = ["SCHEMA", "Measured", "read_scores", "scores_table", "write_atomically", "write_scores"]
 
 SCHEMA = pa.schema(
     [
@@ -28,6 +28,7 @@ SCHEMA = pa.schema(
         ("metric", pa.string()),
         ("primary", pa.bool_()),  # whether this is the metric by which the scorer's protocol ranks
         ("role", pa.string()),
+        ("control_subject", pa.string()),  # null for the subject under study, else how it was made ("shuffled_weights")
         ("status", pa.string()),  # "scored" or "unscored"
         ("reason", pa.string()),  # of an unscored row, else null
         ("detail", pa.string()),
@@ -44,6 +45,20 @@ SCHEMA = pa.schema(
         ("provenance", pa.string()),  # JSON list of Provenance
     ]
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A score with what a table says of it besides.
+
+    density: of the unit, in [0, 1]; primary: whether the score's metric is the one its protocol ranks by;
+    control_subject: what sort of control the unit's subject is, None for the subject under study.
+    """
+
+    score: Score
+    density: float
+    primary: bool
+    control_subject: str | None = None
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -76,7 +91,8 @@ def provenance_json(provenance: Sequence[Provenance]) -> str:
     return json.dumps([asdict(one) for one in provenance], sort_keys=True, separators=(",", ":"))
 
 
-def _row(score: Score, density: float | None, primary: bool) -> dict[str, Any]:
+def _row(measured: Measured) -> dict[str, Any]:
+    score = measured.score
     return {
         "unit": str(score.unit),
         "kind": score.unit.kind.value,
@@ -84,20 +100,21 @@ def _row(score: Score, density: float | None, primary: bool) -> dict[str, Any]:
         "scorer": score.scorer,
         "scorer_version": score.scorer_version,
         "metric": score.metric,
-        "primary": primary,
+        "primary": measured.primary,
         "role": score.role.value,
+        "control_subject": measured.control_subject,
         "attempted": score.attempted,
         "failed": score.failed,
-        "density": density,
+        "density": measured.density,
         "explanation": score.explanation,
         "provenance": provenance_json(score.provenance),
         **_outcome_columns(score.outcome),
     }
 
 
-def scores_table(rows: Iterable[tuple[Score, float | None, bool]]) -> pa.Table:
-    """The table of (score, density of its unit, whether its metric is the primary one), in a canonical order."""
-    made = [_row(score, density, primary) for score, density, primary in rows]
+def scores_table(rows: Iterable[Measured]) -> pa.Table:
+    """The table of the scores, in a canonical order."""
+    made = [_row(row) for row in rows]
     made.sort(key=lambda row: (row["scorer"], row["role"], row["kind"], row["unit"], not row["primary"], row["metric"]))
     columns = {name: [row.get(name) for row in made] for name in SCHEMA.names}
     return pa.table(columns, schema=SCHEMA)

@@ -1,5 +1,5 @@
 """Scorers: from simulations and held-out truth to scores."""
 
-from autointerp.scorers.simulation import SAMPLE_SETS, ScoringSettings, SimulationScorer
+from autointerp.scorers.simulation import METRICS, SAMPLE_SETS, ScoringSettings, SimulationScorer
 
-__all__ = ["SAMPLE_SETS", "ScoringSettings", "SimulationScorer"]
+__all__ = ["METRICS", "SAMPLE_SETS", "ScoringSettings", "SimulationScorer"]

@@ -11,16 +11,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from autointerp.errors import BadJob
 from autointerp.prompting import merge_provenance
 from autointerp.protocols import Judgement, LanguageModel, Simulator
 from autointerp.seeds import derive
-from autointerp.stats import METRICS, score_with_interval
+from autointerp.stats import ImportanceScheme, record_weights, score_with_interval, stratum_group, token_weights
 from autointerp.types import (
     ActivationRecord,
     Explanation,
+    FloatArray,
     Interval,
     Outcome,
     Provenance,
@@ -30,11 +29,13 @@ from autointerp.types import (
     Scored,
     Simulation,
     Stratum,
+    UnitId,
     UnitRecord,
+    UnitStatistics,
     Unscored,
 )
 
-__all__ = ["SAMPLE_SETS", "ScoringSettings", "SimulationScorer"]
+__all__ = ["METRICS", "SAMPLE_SETS", "ScoringSettings", "SimulationScorer"]
 
 SAMPLE_SETS: Mapping[str, frozenset[Stratum]] = {
     "all": frozenset(Stratum),
@@ -43,18 +44,28 @@ SAMPLE_SETS: Mapping[str, frozenset[Stratum]] = {
 }
 """Which records of the score split a score is over, by the stratum they were chosen for."""
 
-_IMPORTANCE = "importance_"
+# Only correlations: they need no common scale, and predictions are levels where truth is raw.
+_CORRELATIONS = ("pearson", "spearman")
+_SCHEMES: Mapping[str, ImportanceScheme | None] = {
+    "": None,
+    "importance_": ImportanceScheme.TM,
+    "corpus_": ImportanceScheme.DESIGN,
+}
+METRICS: Mapping[str, tuple[str, ImportanceScheme | None]] = {
+    prefix + name: (name, scheme) for prefix, scheme in _SCHEMES.items() for name in _CORRELATIONS
+}
+"""Exact names -> correlation and how tokens are weighted: all alike, as TM weighs them ("importance_"), or each by how
+many tokens of the corpus it stands for ("corpus_"; OIK asks for scores on the full distribution)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoringSettings:
     """Settings of a scorer, of one protocol.
 
-    protocol: first part of the scorers' names ("openai" -> "openai.simulation"). metrics: exact names; with the prefix
-    "importance_" the sample is weighted back to the whole corpus (TM). sample_sets: names of `SAMPLE_SETS`; the first
-    adds nothing to the scorer's name, others are its last part. minimum_share: least share of contexts that must have
-    been simulated, in (0, 1]. constant_prediction_is_zero: see `autointerp.presets.Preset`. resamples, level: of the
-    bootstrap. Raises BadJob for a metric or sample set that does not exist.
+    protocol: first part of the scorers' names ("openai" -> "openai.simulation"). metrics: names of `METRICS`.
+    sample_sets: names of `SAMPLE_SETS`; the first adds nothing to the scorer's name, others are its last part.
+    minimum_share: least share of contexts that must have been simulated, in (0, 1]. constant_prediction_is_zero: see
+    `autointerp.presets.Preset`. resamples, level: of the bootstrap. Raises BadJob for an unknown metric or sample set.
     """
 
     protocol: str
@@ -66,8 +77,7 @@ class ScoringSettings:
     level: float = 0.95
 
     def __post_init__(self) -> None:
-        known = (*METRICS, *(_IMPORTANCE + metric for metric in METRICS))
-        for name, given, options in (("metric", self.metrics, known), ("sample set", self.sample_sets, SAMPLE_SETS)):
+        for name, given, options in (("metric", self.metrics, METRICS), ("sample set", self.sample_sets, SAMPLE_SETS)):
             if unknown := [one for one in given if one not in options]:
                 raise BadJob(f"preset {self.protocol}: unknown {name} {unknown[0]!r}: known are {', '.join(options)}")
 
@@ -130,11 +140,13 @@ class SimulationScorer:
         role: Role,
         seed: int,
         explanation: Explanation | None = None,
+        *,
+        metrics: Sequence[str] | None = None,
     ) -> Judgement:
         """The scores of simulations that are already there, one outcome per record of the score split, in order.
 
-        predictor: second part of the scorers' names, such as "simulation" or "token_lookup". Raises ValueError where a
-        simulation is of another context or another length than the record in its place.
+        predictor: second part of the scorers' names, such as "simulation" or "token_lookup"; metrics: None means all of
+        the settings. Raises ValueError where a simulation is of another context or length than the record in its place.
         """
         for one, outcome in zip(record.score.records, outcomes, strict=True):
             if isinstance(outcome, Simulation):
@@ -146,14 +158,15 @@ class SimulationScorer:
         scores = [
             self._score(case, sample, metric)
             for sample in self._samples(record.score.records, outcomes)
-            for metric in self.settings.metrics
+            for metric in metrics or self.settings.metrics
         ]
         return Judgement(tuple(scores), simulations)
 
-    def unscored(self, record: UnitRecord, role: Role, why: Unscored) -> Judgement:
-        """The scores where nothing could be simulated: no context was attempted, and each score says why."""
+    def unscored(self, unit: UnitId, role: Role, why: Unscored, predictor: str | None = None) -> Judgement:
+        """The scores where nothing could be predicted: no context was attempted, and each score says why."""
+        name = predictor or self.name
         scores = [
-            Score(record.unit, self._scorer(self.name, sample), self.version, metric, why, role, attempted=0, failed=0)
+            Score(unit, self._scorer(name, sample), self.version, metric, why, role, attempted=0, failed=0)
             for sample in self.settings.sample_sets
             for metric in self.settings.metrics
         ]
@@ -199,22 +212,32 @@ class SimulationScorer:
         return Scored(0.0, interval, len(sample.pairs), n_tokens)
 
     def _measured(self, case: _Case, sample: _Sample, metric: str) -> Outcome:
-        pairs, weights = sample.pairs, None
-        if metric.startswith(_IMPORTANCE):
-            weighted = [(pair, importance(pair[0], case.record.statistics)) for pair in pairs]
-            pairs = [pair for pair, weight in weighted if weight > 0]
-            weights = [np.full(len(pair[0].context), weight) for pair, weight in weighted if weight > 0]
+        records = [record for record, _ in sample.pairs]
+        correlation, scheme = METRICS[metric]
+        weights = None if scheme is None else _weights(records, case.record.statistics, scheme)
+        if isinstance(weights, Unscored):
+            return weights
         return score_with_interval(
-            metric.removeprefix(_IMPORTANCE),
-            [record.activations for record, _ in pairs],
-            [simulation.expected for _, simulation in pairs],
-            clusters=[record.cluster for record, _ in pairs],
-            strata=[_POOL[record.stratum] for record, _ in pairs],
+            correlation,
+            [record.activations for record in records],
+            [simulation.expected for _, simulation in sample.pairs],
+            clusters=[record.cluster for record in records],
+            strata=[stratum_group(record.stratum) for record in records],
             weights=weights,
             seed=derive(case.seed, "bootstrap", str(case.record.unit), sample.name),
             resamples=self.settings.resamples,
             level=self.settings.level,
         )
+
+
+def _weights(
+    records: Sequence[ActivationRecord], statistics: UnitStatistics, scheme: ImportanceScheme
+) -> list[FloatArray] | Unscored:
+    strata = [record.stratum for record in records]
+    if set(strata) == {Stratum.OUT_OF_CONTEXT}:
+        return Unscored(Reason.UNDEFINED, "records chosen out of context stand for no part of the corpus")
+    focus = [float(record.activations[record.focus]) for record in records]
+    return token_weights(record_weights(strata, focus, statistics, scheme), [len(one.context) for one in records])
 
 
 def _check(record: ActivationRecord, simulation: Simulation) -> None:

@@ -11,11 +11,11 @@ and silent contexts that an explanation predicts.
     pearson            weighted Pearson correlation, in [-1, 1]
     spearman           Pearson correlation of mid-ranks, in [-1, 1]; with weights, of weighted mid-ranks
     r2_centred         1 - sum (t - p)^2 / sum (t - mean t)^2, at most 1: the usual coefficient of determination
-    r2_uncentred       1 - sum (t - p)^2 / sum t^2, at most 1: what LMEN's code calls "R2". Not comparable with the above
+    r2_uncentred       1 - sum (t - p)^2 / sum t^2, at most 1: what LMEN's code calls "R2"
     abs_dev_explained  1 - sum |t - p| / sum |t|, at most 1 (LMEN)
 
-The last three compare values, not shapes, so they mean something only for predictions on the scale of the truth: after a
-calibration (see `calibration`). They exist for a constant prediction, which the correlations do not.
+The last three compare values, not shapes, so they mean something only for predictions on the scale of the truth:
+after a calibration (see `calibration`). They exist for a constant prediction, which the correlations do not.
 """
 
 from __future__ import annotations
@@ -116,17 +116,17 @@ def _r2_centred(pair: Pair) -> Value:
         return undefined
     truth, prediction = _same_scale(pair)
     mean = np.average(truth, weights=pair.weights)
-    return _one_minus(pair.weights @ (truth - prediction) ** 2, pair.weights @ (truth - mean) ** 2)
+    return _one_minus((truth - prediction) ** 2, (truth - mean) ** 2, pair.weights)
 
 
 def _r2_uncentred(pair: Pair) -> Value:
     truth, prediction = _same_scale(pair)
-    return _silent(pair) or _one_minus(pair.weights @ (truth - prediction) ** 2, pair.weights @ truth**2)
+    return _silent(pair) or _one_minus((truth - prediction) ** 2, truth**2, pair.weights)
 
 
 def _abs_dev_explained(pair: Pair) -> Value:
     truth, prediction = _same_scale(pair)
-    return _silent(pair) or _one_minus(pair.weights @ np.abs(truth - prediction), pair.weights @ np.abs(truth))
+    return _silent(pair) or _one_minus(np.abs(truth - prediction), np.abs(truth), pair.weights)
 
 
 def _silent(pair: Pair) -> Unscored | None:
@@ -137,9 +137,10 @@ def _silent(pair: Pair) -> Unscored | None:
     return None
 
 
-def _one_minus(error: float, spread: float) -> float:
+def _one_minus(error: FloatArray, spread: FloatArray, weights: FloatArray) -> float:
+    below = float(weights @ spread)
     # A spread that underflows beside the error is no denominator; the caller turns this into Unscored.
-    return 1 - float(error) / float(spread) if spread > 0 else -math.inf
+    return 1 - float(weights @ error) / below if below > 0 else -math.inf
 
 
 def _correlation(first: FloatArray, second: FloatArray, weights: FloatArray) -> float:

@@ -1,7 +1,7 @@
 """A score with its confidence interval.
 
-The contexts of a unit are few (LMEN: 5 top and 5 random; TM: 60), tokens inside one are dependent, and scores are bounded
-and skewed. The method, called `METHOD` in every `Interval` made here:
+The contexts of a unit are few (LMEN: 5 top and 5 random; TM: 60), tokens inside one are dependent, and scores are
+bounded and skewed. The method, called `METHOD` in every `Interval` made here:
 
 1. Draw clusters within strata, seeded, with Rao and Wu's rescaling (see `resampling`), and compute the metric on every
    resample (see `replicates`).
@@ -10,24 +10,25 @@ and skewed. The method, called `METHOD` in every `Interval` made here:
    the same on that scale; without it one resample at r = 1 would be infinitely far away.
 3. The standard error s is the standard deviation of the resamples on that scale. For correlations it is at least the
    standard deviation that chance pairing would give: the same predictions dealt at random to the contexts of their
-   stratum (Hoeffding 1951, exact, no draws). Where active tokens are rare and the prediction is unrelated, a sample often
-   has no overlap at all; all its resamples agree on r = -0.02, and a bootstrap alone reports that with great certainty.
+   stratum (Hoeffding 1951, exact, no draws). Where active tokens are rare and the prediction is unrelated, a sample
+   often has no overlap at all; all its resamples agree on r = -0.02, and a bootstrap alone reports that with great
+   certainty.
 4. The interval is value +- t s, mapped back; t is Student's quantile with (clusters - strata) degrees of freedom.
 
-Coverage, measured. `tests/benchmarks/coverage_of_intervals.py` draws 2,000 samples per row from synthetic populations of
-contexts whose true score is known (bursts of activation, a quality that differs from context to context, false alarms in
-bursts) and counts how often the 95% interval holds the truth. In brackets: how often the interval lies wholly above the
-truth, 2.5% at best; a ranking by the low end depends on that one.
+Coverage, measured. `tests/benchmarks/coverage_of_intervals.py` draws 2,000 samples per row from synthetic populations
+of contexts whose true score is known (bursts of activation, a quality that differs from context to context, false
+alarms in bursts) and counts how often the 95% interval holds the truth. In brackets: how often the interval lies
+wholly above the truth, 2.5% at best; a ranking by the low end depends on that one.
 
 COVERAGE_TABLE
 
 What to make of it. Percentile and BCa intervals are too narrow with ten contexts, and lie above the truth for good
 explanations far too often; this method is close to its level for neurons, for features with a good or middling
 explanation and for 60 contexts. It falls short, on the upper side, for poor explanations of sparse features and for
-unrelated ones: the few contexts where truth and prediction would meet are often not in the sample. Random-only scores of
-a sparse feature rest on one to three active contexts; most such samples get no interval (below), and the intervals of the
-others should not be trusted. And nothing can be known about failures that no sampled context shows: ten contexts, all
-predicted perfectly, are compatible with a simulator that misses one context in four.
+unrelated ones: the few contexts where truth and prediction would meet are often not in the sample. Random-only scores
+of a sparse feature rest on one to three active contexts; most such samples get no interval (below), and the intervals
+of the others should not be trusted. And nothing can be known about failures that no sampled context shows: ten
+contexts, all predicted perfectly, are compatible with a simulator that misses one context in four.
 
 An interval is None, and the reason is said in `Measurement.note`, where there is one cluster, no degree of freedom, or
 where the metric is undefined in more than 5% of the resamples (for instance when one context holds all the activity).
@@ -42,7 +43,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from autointerp.seeds import generator
 from autointerp.stats.correlation import evaluate_pair, midranks
@@ -64,8 +65,9 @@ _LARGEST_EXPONENT = 700.0  # exp of it is still finite
 class Measurement:
     """An outcome and how its interval came about.
 
-    resamples, undefined: drawn, and of these without a value; degrees_of_freedom: clusters less strata; standard_error: on
-    the transformed scale (z for correlations), None without interval; note: why there is no interval, or "".
+    resamples, undefined: drawn, and of these without a value; degrees_of_freedom: clusters less strata;
+    standard_error: on the transformed scale (z for correlations), None without interval; note: why there is no
+    interval, or "".
     """
 
     outcome: Outcome
@@ -91,8 +93,9 @@ def score_with_interval(
     """The metric over all tokens of all contexts concatenated, with its interval.
 
     truth, prediction, weights: one series per context, of its length; clusters, strata: one name per context (without
-    strata all contexts are of one; see `stratum_group`); level in (0, 1). `Scored.n_contexts` and `n_tokens` count what has a
-    positive weight. Raises ValueError for an unknown metric and for series that do not match or are not finite.
+    strata all contexts are of one; see `stratum_group`); level in (0, 1). `Scored.n_contexts` and `n_tokens` count
+    what has a positive weight. Raises ValueError for an unknown metric and for series that do not match or are not
+    finite.
     """
     return measure(
         metric, truth, prediction, clusters, strata, weights, seed=seed, resamples=resamples, level=level
@@ -111,7 +114,8 @@ def measure(
     resamples: int = 1000,
     level: float = 0.95,
 ) -> Measurement:
-    """As `score_with_interval`, with what it took: undefined resamples, degrees of freedom, why there is no interval."""
+    """As `score_with_interval`, with what it took: undefined resamples, degrees of freedom, why there is no
+    interval."""
     if not 0 < level < 1 or resamples < 2:
         raise ValueError(f"level {level} must lie between 0 and 1, resamples {resamples} must be 2 or more")
     pair, context = _concatenated(truth, prediction, weights)
@@ -145,12 +149,20 @@ def _concatenated(
 ) -> tuple[Pair, NDArray[np.intp]]:
     """The tokens that count and the context of each [n]."""
     if len(truth) != len(prediction) or (weights is not None and len(weights) != len(truth)):
-        raise ValueError(f"{len(truth)} contexts of truth and {len(prediction)} of prediction (or weights): not one each")
+        raise ValueError(
+            f"{len(truth)} contexts of truth and {len(prediction)} of prediction (or weights): not one each"
+        )
     true, predicted = ([np.asarray(one, dtype=np.float64) for one in many] for many in (truth, prediction))
-    weight = [np.asarray(one, dtype=np.float64) for one in weights] if weights is not None else [np.ones(t.shape) for t in true]
+    weight = (
+        [np.asarray(one, dtype=np.float64) for one in weights]
+        if weights is not None
+        else [np.ones(t.shape) for t in true]
+    )
     for number, (t, p, w) in enumerate(zip(true, predicted, weight, strict=True)):
         if not t.shape == p.shape == w.shape or t.ndim != 1:
-            raise ValueError(f"context {number}: truth {t.shape}, prediction {p.shape} and weights {w.shape} do not match")
+            raise ValueError(
+                f"context {number}: truth {t.shape}, prediction {p.shape} and weights {w.shape} do not match"
+            )
     if not true:
         return paired([], []), np.zeros(0, dtype=np.intp)
     every_weight = np.concatenate(weight)
@@ -171,7 +183,7 @@ def _interval(task: _Task, resamples: int, seed: int) -> Measurement:
         note = f"the metric is undefined in {undefined} of {resamples} resamples"
         return Measurement(task.scored(None), resamples, undefined, freedom, note=note)
     error = max(float(_stable(task.metric, defined).std(ddof=1)), _chance_error(task))
-    margin = float(stats.t.ppf((1 + task.level) / 2, freedom)) * error
+    margin = float(special.stdtrit(freedom, (1 + task.level) / 2)) * error
     return Measurement(task.scored(_around(task, margin)), resamples, undefined, freedom, error)
 
 
@@ -223,5 +235,3 @@ def _as_rows(sample: Clustered, values: FloatArray) -> FloatArray:
 def _pairing_variance(products: FloatArray) -> float:
     d = products - products.mean(axis=0) - products.mean(axis=1, keepdims=True) + products.mean()
     return float((d**2).sum() / (len(d) - 1))
-
-

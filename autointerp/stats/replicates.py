@@ -1,13 +1,14 @@
 """Every metric on many resamples at once.
 
 A resample gives each cluster of tokens a multiplicity: how often it is drawn, not necessarily a whole number. The
-functions here take multiplicities [resamples, clusters] and give the metric of each resample [resamples], NaN where it
-does not exist: NaN is the inner language of this module and of `intervals`, and never leaves them. The results are those
-of the weighted metrics of `correlation`, with each token's weight multiplied by its cluster's multiplicity.
+functions here take multiplicities [resamples, clusters] and give the metric of each resample [resamples], NaN where
+it does not exist: NaN is the inner language of this module and of `intervals`, and never leaves them. The results are
+those of the weighted metrics of `correlation`, with each token's weight multiplied by its cluster's multiplicity.
 
-Pearson and the explained shares need only sums over each cluster, so a resample costs one row of a small matrix product.
-Spearman must rank every resample anew. The weighted mid-rank of a token is linear in the multiplicities (cluster c adds
-its own weight below the token), so all ranks of all resamples are a matrix product too; there is no sorting inside.
+Pearson and the explained shares need only sums over each cluster, so a resample costs one row of a small matrix
+product. Spearman must rank every resample anew. The weighted mid-rank of a token is linear in the multiplicities
+(cluster c adds its own weight below the token), so all ranks of all resamples are a matrix product too; there is no
+sorting inside.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from autointerp.types import FloatArray
 
 __all__ = ["Clustered", "replicate"]
 
-# A resample in which a series keeps less than this share of its variance in the whole sample counts as constant: what is
-# left is rounding (sums of squares carry about 1e-15), not variation.
+# A resample in which a series keeps less than this share of its variance in the whole sample counts as constant:
+# what is left is rounding (sums of squares carry about 1e-15), not variation.
 _LEAST_VARIANCE = 1e-10
-_ROWS_AT_ONCE = 250  # bounds the memory of Spearman (rows x tokens) and keeps it in the processor's cache
+_ROWS_AT_ONCE = 100  # resamples that Spearman ranks at a time: bounds its memory (rows x tokens)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,18 +63,16 @@ def _pearson(sample: Clustered, multiplicity: FloatArray) -> FloatArray:
 
 
 def _spearman(sample: Clustered, multiplicity: FloatArray) -> FloatArray:
-    ranking = _RankSums.of(sample)
-    blocks = np.split(multiplicity, range(_ROWS_AT_ONCE, len(multiplicity), _ROWS_AT_ONCE))
-    return np.concatenate([ranking.correlations(block) for block in blocks])
+    return _RankSums.of(sample).correlations(multiplicity)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _RankSums:
     """What the mid-ranks of any resample are made of. Tokens are ordered by their truth, so that ties are neighbours.
 
-    cluster, weights: of each token [n]; truth_starts: first token of each distinct truth [u]; truth_weight: how much weight
-    each cluster has at each distinct truth [clusters, u]; prediction_rank: what each cluster adds to the mid-rank of each
-    token's prediction [clusters, n].
+    cluster, weights: of each token [n]; truth_starts: first token of each distinct truth [u]; truth_weight: how much
+    weight each cluster has at each distinct truth [clusters, u]; prediction_rank: what each cluster adds to the
+    mid-rank of each token's prediction [clusters, n].
     """
 
     cluster: NDArray[np.intp]
@@ -98,24 +97,40 @@ class _RankSums:
         )
 
     def correlations(self, multiplicity: FloatArray) -> FloatArray:
+        """The correlation under each row of multiplicities, block by block in two buffers that are used again.
+
+        The time goes into memory traffic: blocks that stay in the cache and need no fresh pages halve it.
+        """
+        ranks, weighted = (np.empty((_ROWS_AT_ONCE, self.weights.size)) for _ in range(2))
+        found = [
+            self._block(rows, ranks[: len(rows)], weighted[: len(rows)])
+            for rows in np.split(multiplicity, range(_ROWS_AT_ONCE, len(multiplicity), _ROWS_AT_ONCE))
+        ]
+        return np.concatenate(found)
+
+    def _block(self, multiplicity: FloatArray, ranks: FloatArray, weighted: FloatArray) -> FloatArray:
         tied = multiplicity @ self.truth_weight
         total = tied.sum(axis=1)
         middle = (total / 2)[:, None]  # the weighted mean of mid-ranks is always half the total weight
-        truth_rank = np.cumsum(tied, axis=1) - tied / 2 - middle
-        prediction_rank = multiplicity @ self.prediction_rank - middle
-        weighted = prediction_rank * (multiplicity[:, self.cluster] * self.weights)
+        truth_ranks = np.cumsum(tied, axis=1)
+        truth_ranks -= tied / 2 + middle
+        np.matmul(multiplicity, self.prediction_rank, out=ranks)
+        ranks -= middle
+        np.take(multiplicity, self.cluster, axis=1, out=weighted, mode="clip")  # "clip": unbuffered; none is outside
+        weighted *= self.weights
+        weighted *= ranks
         per_truth = np.add.reduceat(weighted, self.truth_starts, axis=1)
         return _quotient(
-            np.einsum("bu,bu->b", per_truth, truth_rank),
-            np.einsum("bu,bu,bu->b", tied, truth_rank, truth_rank),
-            np.einsum("bn,bn->b", weighted, prediction_rank),
+            np.einsum("bu,bu->b", per_truth, truth_ranks),
+            np.einsum("bu,bu,bu->b", tied, truth_ranks, truth_ranks),
+            np.einsum("bn,bn->b", weighted, ranks),
             total**3 / 12,  # the largest sum of squares that ranks of this weight can have: no ties at all
         )
 
 
 def _weight_at(sample: Clustered, value_of: NDArray[np.intp], n_values: int) -> FloatArray:
     cell = sample.cluster * n_values + value_of
-    flat = np.bincount(cell, sample.pair.weights, sample.n_clusters * n_values)
+    flat = np.bincount(cell, sample.pair.weights, sample.n_clusters * n_values).astype(np.float64, copy=False)
     return flat.reshape(sample.n_clusters, n_values)
 
 

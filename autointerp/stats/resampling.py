@@ -11,8 +11,8 @@ which is a fifth with the five contexts per stratum of LMEN.
 
 Rules for what does not fit the scheme:
 - A cluster with records of two strata belongs as a whole to the stratum that most of its tokens come from (a tie: the
-  first by name). It is drawn once, so it never straddles strata. `records` takes one record per cluster wherever it can, so
-  this is rare.
+  first by name). It is drawn once, so it never straddles strata. `records` takes one record per cluster wherever it
+  can, so this is rare.
 - A stratum of one cluster has no variance of its own to show. All such strata are drawn as one; if that still holds one
   cluster, it joins the stratum with the fewest clusters (a tie: the first by name).
 - The order of the records does not matter: clusters and strata are numbered by name.
@@ -97,4 +97,4 @@ def _draw(size: int, resamples: int, generator: np.random.Generator) -> FloatArr
     draws = size - 1
     picked = generator.integers(0, size, (resamples, draws)) + size * np.arange(resamples)[:, None]
     counts = np.bincount(picked.ravel(), minlength=resamples * size).reshape(resamples, size)
-    return counts * (size / draws)
+    return counts.astype(np.float64) * (size / draws)

@@ -62,7 +62,8 @@ def paired(truth: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = 
 
 
 def undefined_correlation(pair: Pair) -> Unscored | None:
-    """Why no correlation of the pair exists, or None where it does. The truth is named first where both are constant."""
+    """Why no correlation of the pair exists, or None where it does. The truth is named first where both are
+    constant."""
     if pair.truth.size == 0:
         return Unscored(Reason.UNDEFINED, "no token to score")
     if is_constant(pair.truth):

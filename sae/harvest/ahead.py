@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-def computed_ahead(compute: Callable[[A, int], B], items: Iterable[A], workers: int) -> Iterator[B]:
+def computed_ahead(compute: Callable[[A, int], B], items: Iterable[A], workers: int) -> Generator[B, None, None]:
     """compute(item, slot) for each item, in the order of the items.
 
     One torch thread for each of several batches uses a CPU better than several threads for one batch, and the

@@ -30,9 +30,7 @@ class Contexts:
         return np.searchsorted(self.start, start)
 
 
-def write_contexts(
-    store: StoreWriter, contexts: Contexts, text: Text, corpus: Corpus, split: str, window: int
-) -> None:
+def write_contexts(store: StoreWriter, contexts: Contexts, text: Text, corpus: Corpus, split: str, window: int) -> None:
     """vocab.json, documents.parquet (those that are pointed to) and contexts/."""
     store.text("vocab.json", json.dumps(corpus.vocab, ensure_ascii=False))
     n_contexts = len(contexts.start)
@@ -90,7 +88,9 @@ def write_statistics(store: StoreWriter, kind: str, tally: UnitTally, tokens: in
     store.table(f"{kind}/statistics.parquet", pd.DataFrame(statistics))
     store.save(f"{kind}/histogram.npy", tally.histogram, np.int64)
     edges = edge_bins(most, tally.scale)
-    store.save(f"{kind}/interval_edges.npy", edges * (tally.scale / BINS)[:, None], np.float32)
+    values = edges * (tally.scale / BINS)[:, None]
+    values[:, -1] = most  # rather than the end of its bin: nothing lies between
+    store.save(f"{kind}/interval_edges.npy", values, np.float32)
     store.save(f"{kind}/interval_tokens.npy", slice_counts(tally.histogram, edges), np.int64)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,15 +45,13 @@ def logit_tokens(subject: Subject, hook: str, dictionary: Dictionary | None) -> 
     return LogitTokens(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _ends(
-    weights: NDArray[np.float64],
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+def _ends(weights: NDArray[np.float64]) -> tuple[NDArray[Any], ...]:
     # Rounded before they are ordered: equal weights are then ordered by token id on every machine.
     shifted = (weights - np.median(weights, axis=1, keepdims=True)).astype(np.float32)
-    ends = []
+    ends: list[NDArray[Any]] = []
     for signed in (-shifted, shifted):
         tokens = np.argsort(signed, axis=1, kind="stable")[:, :LISTED_TOKENS]
         missing = ((0, 0), (0, LISTED_TOKENS - tokens.shape[1]))
         ends.append(np.pad(tokens, missing, constant_values=-1))
         ends.append(np.pad(np.take_along_axis(shifted, tokens, axis=1), missing))
-    return ends[0], ends[1], ends[2], ends[3]
+    return tuple(ends)

@@ -109,15 +109,14 @@ class Materialiser:
         return self._latents.every(x).astype(np.float32)
 
 
-def check_foci(
-    kind: str, records: Records, activations: NDArray[np.float32], scale: NDArray[np.float64], tolerance: float
-) -> None:
+def check_foci(kind: str, target: Target, scale: NDArray[np.float64], tolerance: float) -> None:
     """Raise SaeError unless every record has at its focus the activation that it was chosen for.
 
     tolerance: of the difference, in parts of the unit's scale.
     """
+    records = target.records
     known = np.flatnonzero(~np.isnan(records.scanned))
-    stored = activations[known, records.focus[known] - records.start[known]]
+    stored = target.activations[known, records.focus[known] - records.start[known]]
     apart = np.abs(stored.astype(np.float64) - records.scanned[known])
     wrong = np.flatnonzero(apart > tolerance * scale[records.unit[known]])
     if len(wrong):

@@ -12,7 +12,7 @@ from sae.harvest.priorities import generator
 from sae.harvest.scan import Text, segments_per_block
 from sae.harvest.slices import sample_slices
 from sae.harvest.tally import UnitTally
-from sae.store.layout import LISTED_TOKENS, OUT_OF_CONTEXT, TOP, interval_stratum
+from sae.store.layout import LISTED_TOKENS, LOWEST_INTERVAL, OUT_OF_CONTEXT, TOP
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ def window_starts(focus: NDArray[np.int64], window: int, block_tokens: int, segm
     block, within = np.divmod(focus, block_tokens)
     segment = within * segments // block_tokens
     first, end = (-(-bound * block_tokens // segments) for bound in (segment, segment + 1))
-    return block * block_tokens + np.clip(within - window // 2, first, end - window)
+    start: NDArray[np.int64] = np.clip(within - window // 2, first, end - window)
+    return block * block_tokens + start
 
 
 def random_foci(text: Text, n_random: int, seed: int) -> NDArray[np.int64]:
@@ -107,7 +108,7 @@ def choose_records(
         Records(top.peaks.unit, np.full(len(top.peaks), TOP), top.peaks.position, top.start, top.peaks.value),
         Records(
             samples.unit,
-            interval_stratum(interval),
+            LOWEST_INTERVAL + interval,
             samples.position,
             window_starts(samples.position, window, block_tokens),
             samples.value,

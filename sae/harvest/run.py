@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from sae.harvest.elsewhere import out_of_context
 from sae.harvest.logits import logit_tokens
 from sae.harvest.materialise import Materialiser, Target, check_foci
 from sae.harvest.records import Records, TopContexts, choose_records, random_foci, top_contexts, window_starts
-from sae.harvest.scan import Progress, Scan, Text, choose_text, run_scan, segments_per_block
+from sae.harvest.scan import Progress, Scan, Text, choose_text, segments_per_block
 from sae.harvest.settings import HarvestSettings
 from sae.harvest.slices import edge_bins
 from sae.harvest.tally import UnitTally
@@ -73,13 +73,22 @@ def harvest(
     description = _describe(source, settings, text)
     checkpoint = out.with_name(out.name + ".scan.npz")
     if out.exists():
-        return _existing(out, description)
+        manifest = _existing(out, description)
+        checkpoint.unlink(missing_ok=True)
+        return manifest
     neurons = NeuronSource(source.subject, source.hook, settings.precision)
     latents = LatentSource(source.dictionary, settings.precision) if source.dictionary else None
     identity = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
     out.parent.mkdir(parents=True, exist_ok=True)
-    tallies = run_scan(Scan(neurons, latents, text, settings), checkpoint, identity, progress, stop)
-    manifest = _write_store(source, settings, text, neurons, latents, tallies, out, description, progress, stop)
+    tallies = Scan(neurons, latents, text, settings).run(checkpoint, identity, progress, stop)
+    plan = _plan(tallies, text, settings)
+    store = StoreWriter(out)
+    targets = _write(store, plan, source, text, settings.window)
+    Materialiser(neurons, latents, text, settings.window, plan.random_start, targets).run(progress, stop)
+    for name, target in targets.items():
+        check_foci(name, target, tallies[name].scale, _TOLERANCE[settings.precision])
+    kinds = {name: {"units": kind.tally.n_units, "records": len(kind.records)} for name, kind in plan.kinds.items()}
+    manifest = store.finish({**description, "kinds": kinds})
     checkpoint.unlink()
     return manifest
 
@@ -89,9 +98,11 @@ def _check(source: Source, settings: HarvestSettings) -> None:
     check_fit(subject, source.hook, source.dictionary)
     blocks = corpus.split(source.split).tokens
     if not len(blocks):
-        raise BadInput(f"{corpus.path}: the split {source.split!r} is empty; choose another, or add text to the corpus")
+        raise BadInput(f"{corpus.path}: the split {source.split!r} is empty; choose another, or add text")
     if settings.window > corpus.block_tokens:
-        raise BadInput(f"harvest: --window {settings.window} is longer than the corpus's blocks ({corpus.block_tokens})")
+        raise BadInput(
+            f"harvest: --window {settings.window} is longer than the corpus's blocks ({corpus.block_tokens})"
+        )
     if corpus.block_tokens > subject.context:
         raise BadInput(
             f"{corpus.path}: blocks of {corpus.block_tokens} tokens, but {subject.name} reads {subject.context} at "
@@ -150,49 +161,45 @@ class _Kind:
     records: Records
 
 
-def _choose(tally: UnitTally, text: Text, settings: HarvestSettings) -> _Kind:
-    top = top_contexts(tally, text, settings.window)
-    elsewhere = out_of_context(top, text, settings.window, settings.out_of_context, settings.seed)
-    edges = edge_bins(contents.highest(tally), tally.scale)
-    records = choose_records(
-        tally, edges, top, elsewhere, settings.window, settings.per_interval, text.block_tokens
-    )
-    return _Kind(tally, top, records)
+@dataclass(frozen=True)
+class _Plan:
+    """Which windows the store will hold: those of each kind's records, and the random ones."""
+
+    kinds: dict[str, _Kind]
+    random_focus: NDArray[np.int64]
+    random_start: NDArray[np.int64]
+    contexts: contents.Contexts
 
 
-def _write_store(
-    source: Source,
-    settings: HarvestSettings,
-    text: Text,
-    neurons: NeuronSource,
-    latents: LatentSource | None,
-    tallies: dict[str, UnitTally],
-    out: Path,
-    description: dict[str, Any],
-    progress: Progress,
-    stop: Callable[[], bool],
-) -> dict[str, Any]:
+def _plan(tallies: Mapping[str, UnitTally], text: Text, settings: HarvestSettings) -> _Plan:
     kinds = {kind: _choose(tally, text, settings) for kind, tally in tallies.items()}
     focus = random_foci(text, settings.random, settings.seed)
     start = window_starts(focus, settings.window, text.block_tokens)
-    found = contents.Contexts(np.unique(np.concatenate([start, *(kind.records.start for kind in kinds.values())])))
-    store = StoreWriter(out)
-    contents.write_contexts(store, found, text, source.corpus, source.split, settings.window)
-    contents.write_random(store, found, focus, start)
+    every = np.concatenate([start, *(kind.records.start for kind in kinds.values())])
+    return _Plan(kinds, focus, start, contents.Contexts(np.unique(every)))
+
+
+def _choose(tally: UnitTally, text: Text, settings: HarvestSettings) -> _Kind:
+    size, window = text.block_tokens, settings.window
+    top = top_contexts(tally, text, window)
+    elsewhere = out_of_context(top, text, window, settings.out_of_context, settings.seed)
+    edges = edge_bins(contents.highest(tally), tally.scale)
+    return _Kind(tally, top, choose_records(tally, edges, top, elsewhere, window, settings.per_interval, size))
+
+
+def _write(store: StoreWriter, plan: _Plan, source: Source, text: Text, window: int) -> dict[str, Target]:
+    """Everything but the activations, and the files that these are to go into."""
+    contents.write_contexts(store, plan.contexts, text, source.corpus, source.split, window)
+    contents.write_random(store, plan.contexts, plan.random_focus, plan.random_start)
     targets = {}
-    for name, kind in kinds.items():
-        contents.write_records(store, name, found, kind.records, kind.tally.n_units)
+    for name, kind in plan.kinds.items():
+        contents.write_records(store, name, plan.contexts, kind.records, kind.tally.n_units)
         contents.write_statistics(store, name, kind.tally, text.tokens)
         dictionary = source.dictionary if name == "feature" else None
         contents.write_tokens(store, name, kind.top.tokens, logit_tokens(source.subject, source.hook, dictionary))
         targets[name] = Target(
             kind.records,
-            store.map(f"{name}/activations.npy", np.float32, (len(kind.records), settings.window)),
-            store.map(f"{name}/random.npy", np.float32, (kind.tally.n_units, len(start), settings.window)),
+            store.map(f"{name}/activations.npy", np.float32, (len(kind.records), window)),
+            store.map(f"{name}/random.npy", np.float32, (kind.tally.n_units, len(plan.random_start), window)),
         )
-    Materialiser(neurons, latents, text, settings.window, start, targets).run(progress, stop)
-    for name, target in targets.items():
-        scale = kinds[name].tally.scale
-        check_foci(name, target.records, target.activations, scale, _TOLERANCE[settings.precision])
-    counts = {name: {"units": kind.tally.n_units, "records": len(kind.records)} for name, kind in kinds.items()}
-    return store.finish({**description, "kinds": counts})
+    return targets

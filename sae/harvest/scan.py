@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sae.harvest.ahead import computed_ahead
 from sae.harvest.activations import LatentSource, NeuronSource
+from sae.harvest.ahead import computed_ahead
 from sae.harvest.priorities import key_for, priorities
 from sae.harvest.settings import HarvestSettings
 from sae.harvest.tally import Passage, State, UnitTally
@@ -126,6 +126,29 @@ class Scan:
         position = self._text.positions(rows)
         return Passage(position, priorities(position, self._position_key), block, segment)
 
+    def run(
+        self, checkpoint: Path, identity: str, progress: Progress, stop: Callable[[], bool]
+    ) -> dict[str, UnitTally]:
+        """Run to the end, from the checkpoint if it is of this very harvest, and leave the finished state there.
+
+        `identity` says which harvest it is. When `stop()` turns true between two batches, the state is saved and
+        KeyboardInterrupt raised.
+        """
+        self.resume(checkpoint, identity)
+        saved, size = self.done, self._text.block_tokens
+        with closing(computed_ahead(self.compute, self.batches(), torch.get_num_threads())) as batches:
+            for batch in batches:
+                self.tally(batch)
+                progress("scan", self.done * size, self._text.tokens)
+                stopping = stop()
+                if stopping or (self.done - saved) * size >= CHECKPOINT_TOKENS:
+                    self.save(checkpoint, identity)
+                    saved = self.done
+                if stopping:
+                    raise KeyboardInterrupt
+        self.save(checkpoint, identity)
+        return self.tallies
+
     def save(self, path: Path, identity: str) -> None:
         """Write a checkpoint, whole or not at all. `identity` says which harvest it belongs to."""
         arrays: State = {"done": np.array(self.done), "identity": np.array(identity)}
@@ -157,26 +180,3 @@ class Scan:
 def unit_priorities(seed: int, kind: str, n_units: int) -> NDArray[np.uint32]:
     """The hash of each unit that makes its random order of the tokens its own."""
     return priorities(np.arange(n_units), key_for(seed, f"harvest {kind}"))
-
-
-def run_scan(
-    scan: Scan, checkpoint: Path, identity: str, progress: Progress, stop: Callable[[], bool]
-) -> dict[str, UnitTally]:
-    """Run a scan to its end, from its checkpoint where there is one, and leave the finished state there.
-
-    When `stop()` turns true between two batches, writes a checkpoint and raises KeyboardInterrupt.
-    """
-    scan.resume(checkpoint, identity)
-    saved = scan.done
-    with closing(computed_ahead(scan.compute, scan.batches(), torch.get_num_threads())) as batches:
-        for batch in batches:
-            scan.tally(batch)
-            progress("scan", scan.tokens_done, scan.tokens)
-            stopping = stop()
-            if stopping or (scan.done - saved) * scan.block_tokens >= CHECKPOINT_TOKENS:
-                scan.save(checkpoint, identity)
-                saved = scan.done
-            if stopping:
-                raise KeyboardInterrupt
-    scan.save(checkpoint, identity)
-    return scan.tallies

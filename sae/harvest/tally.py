@@ -188,7 +188,8 @@ class UnitTally:
         self._refresh_bins_per_value()
 
     def _stratum_of(self, unit: NDArray[np.int64], value: NDArray[np.float32]) -> NDArray[np.int64]:
-        return unit * STRATA + (bin_of(value, self.scale[unit]) >> _BINS_PER_STRATUM_LOG2)
+        group: NDArray[np.int64] = unit * STRATA + (bin_of(value, self.scale[unit]) >> _BINS_PER_STRATUM_LOG2)
+        return group
 
     def _refresh_bins_per_value(self) -> None:
         # A unit that has not fired has infinitely many: its first activation is then above the scale.
@@ -206,7 +207,8 @@ class UnitTally:
 def least_power_of_two(value: NDArray[np.float32]) -> NDArray[np.float64]:
     """The least power of two that is not below each value > 0."""
     mantissa, exponent = np.frexp(value.astype(np.float64))
-    return np.ldexp(1.0, exponent - (mantissa == 0.5))
+    power: NDArray[np.float64] = np.ldexp(1.0, exponent - (mantissa == 0.5))
+    return power
 
 
 def bin_of(value: NDArray[np.float32], scale: NDArray[np.float64]) -> NDArray[np.int64]:

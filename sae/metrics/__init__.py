@@ -1,7 +1,7 @@
 """How good a dictionary is: sparsity and densities, reconstruction, loss recovered."""
 
 from sae.metrics.figure import density_figure, save_figure
-from sae.metrics.measure import loss_recovered, measure
+from sae.metrics.measuring import loss_recovered, measure
 from sae.metrics.results import LossRecovered, Metrics, Reconstruction, Sparsity
 
 __all__ = [

@@ -52,8 +52,8 @@ A window lies inside one block and is centred on its focus (`window // 2` tokens
 block (for a top context: of the segment), where it is shifted. It can hold the end of one document and the beginning
 of the next. Windows around different tokens can overlap: whoever needs disjoint contexts compares positions.
 
-A slice's edges are those of the 13 equal slices of [0, max], moved to the nearest edge of the histogram's bins, so
-that counts are exact and a sample belongs to exactly one slice. A token is in slice i when edges[i] < activation
+A slice's edges are those of the 13 equal slices of [0, max], moved (but for max) to the nearest edge of the histogram's
+bins, so that counts are exact and a sample belongs to exactly one slice. A token is in slice i when edges[i] < activation
 <= edges[i + 1], the activation being rounded to float32. A unit that never fires has zeros for statistics and
 edges and no records, but it has random contexts.
 
@@ -83,10 +83,8 @@ BINS = 2048
 LISTED_TOKENS = 10
 """How many top tokens, and how many tokens at either end of the logits, are listed for a unit."""
 
+# Codes of strata.
 TOP = 0
+LOWEST_INTERVAL = 1
+"""Slice i has the code LOWEST_INTERVAL + i."""
 OUT_OF_CONTEXT = 100
-
-
-def interval_stratum(interval: int) -> int:
-    """The stratum code of slice `interval` (0 to 12, 12 the highest)."""
-    return 1 + interval

@@ -46,7 +46,7 @@ class StoreWriter:
         if 0 in shape:  # an empty file cannot be mapped
             np.save(path, np.zeros(shape, dtype))
             return np.zeros(shape, dtype)
-        mapped = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)  # type: ignore[no-untyped-call]
+        mapped = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
         self._mapped.append(mapped)
         return mapped
 

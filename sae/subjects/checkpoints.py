@@ -26,9 +26,7 @@ class Checkpoint:
     tensors: dict[str, Tensor]
 
 
-def write_checkpoint(
-    folder: Path, state: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer
-) -> None:
+def write_checkpoint(folder: Path, state: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Write the model, the optimizer and `state` to the folder's checkpoint."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():

@@ -132,8 +132,9 @@ class HuggingFaceSubject:
         match = _HOOK.fullmatch(hook)
         if match is None or int(match[1]) >= len(self._layers):
             raise BadInput(
-                f"{self.name}: there is no hook {hook!r}; its hooks are blocks.L.hook_resid_pre, blocks.L.mlp.hook_post, "
-                f"blocks.L.hook_mlp_out and blocks.L.hook_resid_post, with L from 0 to {len(self._layers) - 1}"
+                f"{self.name}: there is no hook {hook!r}; its hooks are blocks.L.hook_resid_pre, "
+                "blocks.L.mlp.hook_post, blocks.L.hook_mlp_out and blocks.L.hook_resid_post, "
+                f"with L from 0 to {len(self._layers) - 1}"
             )
         return int(match[1]), match[2]
 

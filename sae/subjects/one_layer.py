@@ -53,9 +53,7 @@ class OneLayerConfig:
             if getattr(self, name) < 1:
                 raise BadInput(f"one-layer model: {name} is {getattr(self, name)}; it must be at least 1")
         if self.d_model % self.n_heads:
-            raise BadInput(
-                f"one-layer model: d_model {self.d_model} is not a multiple of the {self.n_heads} heads"
-            )
+            raise BadInput(f"one-layer model: d_model {self.d_model} is not a multiple of the {self.n_heads} heads")
 
     @property
     def d_head(self) -> int:

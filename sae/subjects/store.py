@@ -77,9 +77,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BadInput(f"{path}: not the manifest of a subject (its format is not {FORMAT!r})")
     if manifest.get("version") != VERSION:
-        raise BadInput(
-            f"{path}: version {manifest.get('version')} of the format; this program reads version {VERSION}"
-        )
+        raise BadInput(f"{path}: version {manifest.get('version')} of the format; this program reads version {VERSION}")
     return manifest
 
 

@@ -99,9 +99,7 @@ class Trainer:
     Raises BadInput if that checkpoint comes from other settings, another model or another corpus.
     """
 
-    def __init__(
-        self, config: OneLayerConfig, settings: TrainingSettings, data: TrainingData, folder: Path
-    ) -> None:
+    def __init__(self, config: OneLayerConfig, settings: TrainingSettings, data: TrainingData, folder: Path) -> None:
         block_tokens = data.train.shape[1]
         if block_tokens > config.n_ctx:
             raise BadInput(f"the corpus has blocks of {block_tokens} tokens, the model a context of {config.n_ctx}")

@@ -1,7 +1,7 @@
 """Dictionary training: shuffled activations, the step, resampling, schedules, checkpoints that resume."""
 
 from sae.train.config import TrainConfig
-from sae.train.geometric_median import geometric_median
+from sae.train.median import geometric_median
 from sae.train.loop import Progress, train
 from sae.train.precision import resolve_dtype
 from sae.train.stream import ActivationStream

@@ -15,11 +15,12 @@ def subject_identity(subject: Subject) -> dict[str, Any]:
 
 
 def corpus_identity(corpus: Corpus, split: str) -> dict[str, Any]:
-    """Name, split, its size, and as fingerprint the first 16 hex digits of the sha256 of the split's tokens."""
+    """Name, split, its size, and the fingerprint of the split's tokens."""
+    part = corpus.split(split)
     return {
-        "name": corpus.manifest["name"],
+        "name": corpus.name,
         "split": split,
-        "blocks": corpus.split(split).n_blocks,
+        "blocks": part.n_blocks,
         "block_tokens": corpus.block_tokens,
-        "fingerprint": corpus.manifest["files"][f"{split}.tokens.npy"]["sha256"][:16],
+        "fingerprint": part.fingerprint,
     }

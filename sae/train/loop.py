@@ -18,7 +18,7 @@ from sae.errors import BadInput
 from sae.subjects.seeds import generator
 from sae.train.checkpoint import CHECKPOINT_FILE, RunState, read_checkpoint, write_checkpoint
 from sae.train.config import TrainConfig
-from sae.train.geometric_median import geometric_median
+from sae.train.median import geometric_median
 from sae.train.identity import corpus_identity, subject_identity
 from sae.train.relu_l1 import Losses
 from sae.train.resampling import resample_dead

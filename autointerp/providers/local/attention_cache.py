@@ -25,7 +25,8 @@ def cache_of(layers: Layers, length: int) -> DynamicCache:
 
 def layers_of(cache: DynamicCache) -> Layers:
     """What a forward pass left in its cache."""
-    return tuple((layer.keys, layer.values) for layer in cache.layers)
+    layers: Sequence[Any] = cache.layers
+    return tuple((layer.keys, layer.values) for layer in layers)
 
 
 class PrefixCache:
@@ -78,11 +79,11 @@ def batch_of(rows: Sequence[Layers], room: int) -> DynamicCache:
     return cache
 
 
-class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
+class _RoomyLayer(DynamicLayer):  # type: ignore[misc, no-untyped-call, unused-ignore]
     """A layer that writes into room set aside for it; the library's own copies all it holds at every token."""
 
     def __init__(self, rows: Sequence[tuple[Tensor, Tensor]], room: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
         first = rows[0][0]
         self._used = max(keys.shape[2] for keys, _ in rows)
         shape = (2, len(rows), first.shape[1], self._used + room, first.shape[3])
@@ -99,13 +100,14 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
         self._space[0][:, :, new] = key_states
         self._space[1][:, :, new] = value_states
         self._used = new.stop
-        self._show()
-        return self.keys, self.values
+        return self._show()
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keeps only these rows."""
         self._space = self._space[:, indices]
         self._show()
 
-    def _show(self) -> None:
-        self.keys, self.values = self._space[0][:, :, : self._used], self._space[1][:, :, : self._used]
+    def _show(self) -> tuple[Tensor, Tensor]:
+        keys, values = self._space[0][:, :, : self._used], self._space[1][:, :, : self._used]
+        self.keys, self.values = keys, values
+        return keys, values

@@ -18,9 +18,9 @@ _DECIMALS = 5
 class Answer:
     """The answer to one request, grown token by token.
 
-    place: the request's index in its batch; ends: ids that end an answer; prompt_tokens and cached: lengths for the usage
-    count. The choice is greedy where the temperature is 0 or None; else it is drawn with a generator seeded from the
-    request alone, so that the other answers of a batch have no part in it.
+    place: the request's index in its batch; ends: ids that end an answer; prompt_tokens and cached: lengths for the
+    usage count. The choice is greedy where the temperature is 0 or None; else it is drawn with a generator seeded from
+    the request alone, so that the other answers of a batch have no part in it.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,25 +15,25 @@ from autointerp.providers.local.generation import Answer
 from autointerp.providers.local.tokens import ChatTokenizer
 from autointerp.types import Usage
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
 __all__ = ["CausalModel"]
 
 _DECIMALS = 5  # log-probabilities leave rounded, so that a reply and its copy in a ledger are the same number
+# A `transformers.PreTrainedModel`, whose own methods have no types.
+Network: TypeAlias = Any
+
 _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 
 
 class CausalModel:
     """One loaded model. Not safe for threads: the provider calls it from one.
 
-    network: a `transformers` causal model; served: the name and fingerprint that replies carry; context: most tokens of a
-    prompt and its answer; prefixes: how many families of prompts to keep computed (0: none). Raises Unsupported for
+    network: a `transformers` causal model; served: the name and fingerprint that replies carry; context: most tokens of
+    a prompt and its answer; prefixes: how many families of prompts to keep computed (0: none). Raises Unsupported for
     architectures whose state is not keys and values.
     """
 
     def __init__(
-        self, network: PreTrainedModel, tokenizer: ChatTokenizer, *, served: str, context: int, prefixes: int = 4
+        self, network: Network, tokenizer: ChatTokenizer, *, served: str, context: int, prefixes: int = 4
     ) -> None:
         config = network.config.get_text_config(decoder=True)
         if not set(getattr(config, "layer_types", None) or ()) <= _ATTENTION:
@@ -148,14 +148,14 @@ class _ExactHead(nn.Module):
         return nn.functional.linear(hidden.float(), self.weight, self.bias)
 
 
-def _with_exact_head(network: PreTrainedModel) -> PreTrainedModel:
+def _with_exact_head(network: Network) -> Network:
     head = network.get_output_embeddings()
     if head.weight.dtype != torch.float32:
         network.set_output_embeddings(_ExactHead(head))
     return network
 
 
-def _declared_ends(network: PreTrainedModel) -> Iterable[int]:
+def _declared_ends(network: Network) -> Iterable[int]:
     """End-of-sequence ids of the configuration, which may be one, several or none."""
     for config in (network.generation_config, network.config):
         declared = getattr(config, "eos_token_id", None)

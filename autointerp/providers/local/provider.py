@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autointerp.errors import AutointerpError, BadInput
-from autointerp.protocols import Capabilities, ChatReply, ChatRequest, EchoReply, EchoRequest, Reply, Request
+from autointerp.protocols import Capabilities, ChatRequest, EchoRequest, Reply, Request
 from autointerp.providers.local import weights
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ class LocalProvider:
 
     models: where each model is (a GGUF file or a model folder) by the name that requests give it. The name is in the
     ledger's keys, so it is the same on every machine; the path is not. A name without an entry is a Hugging Face name.
-    dtype, threads, context, prefixes: see `LoadSettings`. batch: most answers to generate together (they cost little more
-    than one: reading the weights is what takes the time). single_token_ten: the person's word that "10" is one token for
-    these models.
+    dtype, threads, context, prefixes: see `LoadSettings`. batch: most answers to generate together (they cost little
+    more than one: reading the weights is what takes the time). single_token_ten: the person's word that "10" is one
+    token for these models.
 
-    Nothing is loaded before the first question, so a run whose replies are all in the ledger needs neither the model nor
-    torch. Computing runs in one thread, one pass at a time; questions that arrive meanwhile are answered together.
+    Nothing is loaded before the first question, so a run whose replies are all in the ledger needs neither the model
+    nor torch. Computing runs in one thread, one pass at a time; questions that arrive meanwhile are answered together.
     """
 
     name = "local"

@@ -1,6 +1,6 @@
 """From messages to token ids: the chat template, cuts that force a token boundary, and inert special tokens.
 
-Text inside a message is data. Where it holds the spelling of a special token ("<|im_end|>" in a corpus), the text is cut
+Text inside a message is data. Where it holds the spelling of a special token ("<|im_end|>" in a corpus), it is cut
 inside that spelling, so that it is read as ordinary characters and cannot end a turn.
 """
 
@@ -39,8 +39,8 @@ class ChatTokenizer:
             raise Unsupported(f"{model} has no chat template: take its instruct version")
         self._tokenizer = tokenizer
         self._model = model
-        added = tokenizer.added_tokens_decoder.values()
-        self._special = tuple(sorted({*tokenizer.all_special_tokens, *(str(token) for token in added if token.special)}))
+        added = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+        self._special = tuple(sorted({*tokenizer.all_special_tokens, *added}))
         self._anchor = ""
         self._anchor_ids: list[int] = []
         self._find_anchor()
@@ -133,7 +133,9 @@ class ChatTokenizer:
         """Ids of a text that follows other text."""
         ids: list[int] = self._tokenizer.encode(self._anchor + text, add_special_tokens=False)
         if ids[: len(self._anchor_ids)] != self._anchor_ids:
-            raise Unsupported(f"the tokenizer of {self._model} cannot cut a text before {text[:20]!r}: take another model")
+            raise Unsupported(
+                f"the tokenizer of {self._model} cannot cut a text before {text[:20]!r}: take another model"
+            )
         return ids[len(self._anchor_ids) :]
 
     def _find_anchor(self) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autointerp.errors import BadInput
 
@@ -74,12 +74,14 @@ def load(model: str, source: str, settings: LoadSettings) -> CausalModel:
     path = Path(source).expanduser()
     where = str(path.parent) if path.is_file() else str(path) if path.is_dir() else source
     gguf_file = path.name if path.is_file() else None
-    options = {"quantization_config": transformers.GgufConfig(dequantize=True)} if gguf_file else {}
+    options: dict[str, Any] = {"quantization_config": transformers.GgufConfig(dequantize=True)} if gguf_file else {}
     # The libraries raise whatever their parsers meet in a damaged file; all of it means that the file is unusable.
     failures = (OSError, ValueError, KeyError, IndexError, RuntimeError, OverflowError, TypeError)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, gguf_file=gguf_file)
-        network = transformers.AutoModelForCausalLM.from_pretrained(where, gguf_file=gguf_file, dtype=dtype, **options)
+        network: Any = transformers.AutoModelForCausalLM.from_pretrained(
+            where, gguf_file=gguf_file, dtype=dtype, **options
+        )
     except failures as error:
         raise BadInput(f"{source}: cannot be loaded as a model ({_first_line(error)})") from error
     return CausalModel(

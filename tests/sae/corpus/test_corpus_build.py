@@ -249,7 +249,7 @@ def test_an_excerpt_has_only_what_may_be_passed_on(mixed: Corpus, tmp_path: Path
 
 def test_long_documents_of_an_excerpt_are_cut_and_counted(tmp_path: Path) -> None:
     for number in range(30):
-        (tmp_path / f"{number}.txt").write_text(article(number, 3_000))
+        (tmp_path / f"{number}.txt").write_text(article(number, 5_000))
     recipe = recipe_for_files([tmp_path], text_field="t", domain="d", licence="l")
     whole = build(recipe, tmp_path / "out")
     write_excerpt(whole, "train", 10_000, tmp_path / "small", redistributable=False)

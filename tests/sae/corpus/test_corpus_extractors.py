@@ -99,7 +99,8 @@ text \e end\" note
 
 
 def test_wordnet(tmp_path: Path) -> None:
-    line = '00003826 29 v 02 hic_cup 0 hiccough(p) 0 003 @ 00001740 v 0000 01 + 02 00 | make a sound; "When you hiccup"  \n'
+    numbers = "00003826 29 v 02 hic_cup 0 hiccough(p) 0 003 @ 00001740 v 0000 01 + 02 00"
+    line = numbers + ' | make a sound; "When you hiccup"  \n'
     assert text_of("wordnet", tmp_path, "  1 This software\n" + line) == (
         'hic cup, hiccough: make a sound; "When you hiccup"'
     )

@@ -55,7 +55,7 @@ def test_a_document_after_the_last_whole_block_is_left_out(tmp_path: Path) -> No
     assert corpus.manifest["splits"]["heldout"] == {"blocks": 1, "tokens": 4, "documents": 1}
 
 
-@settings(deadline=None, max_examples=40)  # writes files
+@settings(deadline=None, max_examples=15)  # each example writes and syncs files
 @given(st.lists(st.lists(st.integers(1, 9), max_size=9), max_size=12))
 def test_rows_of_any_packing_against_brute_force(
     tmp_path_factory: pytest.TempPathFactory, documents: list[list[int]]

@@ -21,11 +21,11 @@ def sample() -> list[str]:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return train_tokenizer(sample(), 320)
+    return train_tokenizer(sample(), 300)
 
 
 def test_same_texts_same_tokenizer(tokenizer: Tokenizer) -> None:
-    assert train_tokenizer(sample(), 320).to_str() == tokenizer.to_str()
+    assert train_tokenizer(sample(), 300).to_str() == tokenizer.to_str()
 
 
 @given(st.text(max_size=60))
@@ -46,11 +46,11 @@ def test_text_cannot_end_a_document(tokenizer: Tokenizer) -> None:
 
 def test_display_of_every_entry(tokenizer: Tokenizer) -> None:
     shown = display_vocabulary(tokenizer)
-    assert len(shown) == 320
+    assert len(shown) == 300
     assert shown[EOT] == EOT_TEXT
     assert shown[tokenizer.encode("a").ids[0]] == "a"
     # Independent of the alphabet's table: what the decoder makes of an entry, where that is text on its own.
-    for index in range(1, 320):
+    for index in range(1, 300):
         decoded = tokenizer.decode([index])
         assert shown[index] == decoded or ("\ufffd" in decoded and "\\x" in shown[index])
     # The 256 bytes: 128 of ASCII as themselves, 128 as \xNN.

@@ -18,8 +18,8 @@ def random_model(seed: int = 0) -> OneLayerTransformer:
     """Weights of every kind away from their initial 0 and 1, so that no term of the forward pass is idle."""
     model = OneLayerTransformer(CONFIG)
     rng = np.random.default_rng(seed)
-    state = {key: torch.from_numpy(rng.normal(0.1, 0.6, tuple(v.shape))).float() for key, v in model.state_dict().items()}
-    model.load_state_dict(state)
+    for parameter in model.parameters():
+        parameter.detach().copy_(torch.from_numpy(rng.normal(0.1, 0.6, tuple(parameter.shape))))
     return model
 
 
@@ -37,7 +37,8 @@ def by_hand(weights: dict[str, Array], tokens: NDArray[np.int64]) -> dict[str, A
 
     def norm(x: Array, name: str) -> Array:
         centred = x - x.mean(-1, keepdims=True)
-        return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * weights[f"{name}.w"] + weights[f"{name}.b"]
+        scale = np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+        return centred / scale * weights[f"{name}.w"] + weights[f"{name}.b"]
 
     block = "blocks.0."
     pre = weights["embed.W_E"][tokens] + weights["pos_embed.W_pos"][: len(tokens)]
@@ -76,7 +77,8 @@ def test_forward_and_every_hook_agree_with_plain_numpy(dtype: torch.dtype, toler
     for name in (*subject.hooks, "logits"):
         got = subject.logits(tokens) if name == "logits" else subject.activations(tokens, name)
         assert got.dtype == dtype
-        np.testing.assert_allclose(got.numpy(), np.stack([e[name] for e in expected]), rtol=tolerance, atol=tolerance * 10)
+        truth = np.stack([hooks[name] for hooks in expected])
+        np.testing.assert_allclose(got.numpy(), truth, rtol=tolerance, atol=tolerance * 10)
 
 
 def test_parameters_carry_the_names_and_shapes_of_transformer_lens() -> None:
@@ -145,7 +147,8 @@ def test_logit_directions_are_what_a_unit_vector_adds_when_the_norms_scale_is_he
 
         with torch.no_grad():
             for unit in (0, 5, subject.width(hook) - 1):
-                difference = (scaled_logits(x + step * to_residual[unit]) - scaled_logits(x - step * to_residual[unit])) / (2 * step)
+                nudge = step * to_residual[unit]
+                difference = (scaled_logits(x + nudge) - scaled_logits(x - nudge)) / (2 * step)
                 torch.testing.assert_close(directions[unit], difference, rtol=1e-6, atol=1e-8)
 
 
@@ -174,8 +177,8 @@ def test_initial_weights_depend_on_the_seed_alone_and_not_on_torch() -> None:
     other.init_weights(np.random.default_rng(4))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert not torch.equal(first.embed.W_E, other.embed.W_E)
-    assert float(first.unembed.W_U.std()) == pytest.approx(0.8 / np.sqrt(24), rel=0.05)
-    assert float(first.blocks[0].mlp.W_out.std()) == pytest.approx(0.8 / np.sqrt(48), rel=0.05)
+    assert first.unembed.W_U.std().item() == pytest.approx(0.8 / np.sqrt(24), rel=0.05)
+    assert first.blocks[0].mlp.W_out.std().item() == pytest.approx(0.8 / np.sqrt(48), rel=0.05)
     assert not first.blocks[0].attn.b_Q.any()
     assert (first.ln_final.w == 1).all()
 
@@ -193,7 +196,8 @@ def test_fingerprint_follows_the_weights_and_not_the_dtype() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "said"), [({"n_heads": 5}, "not a multiple"), ({"d_mlp": 0}, "d_mlp is 0"), ({"d_vocab": -1}, "d_vocab is -1")]
+    ("sizes", "said"),
+    [({"n_heads": 5}, "not a multiple"), ({"d_mlp": 0}, "d_mlp is 0"), ({"d_vocab": -1}, "d_vocab is -1")],
 )
 def test_sizes_that_cannot_be_are_refused(sizes: dict[str, int], said: str) -> None:
     with pytest.raises(BadInput, match=said):

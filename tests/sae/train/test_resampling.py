@@ -35,9 +35,7 @@ def trainer_with_dead(seed: int = 0) -> ReluL1Trainer:
 
 
 def resample(trainer: ReluL1Trainer, pieces: list[Tensor], seed: int = 0) -> Any:
-    return resample_dead(
-        trainer, pieces, window=9, l1_coefficient=0.01, batch_size=32, rng=np.random.default_rng(seed)
-    )
+    return resample_dead(trainer, pieces, window=9, l1_coefficient=0.01, batch_size=32, rng=np.random.default_rng(seed))
 
 
 def test_a_resampled_latent_is_an_input_as_the_paper_makes_it() -> None:
@@ -68,7 +66,14 @@ def test_a_resampled_latent_is_an_input_as_the_paper_makes_it() -> None:
     assert after["steps_silent"].tolist() == [0] * 8
 
     # The others are left as they were, moments included.
-    for name in ("W_dec", "W_dec.first_moment", "W_dec.second_moment", "b_enc", "b_enc.first_moment", "b_enc.second_moment"):
+    for name in (
+        "W_dec",
+        "W_dec.first_moment",
+        "W_dec.second_moment",
+        "b_enc",
+        "b_enc.first_moment",
+        "b_enc.second_moment",
+    ):
         assert torch.equal(after[name][alive], before[name][alive])
         assert float(before[name][alive].abs().max()) > 0
     for name in ("W_enc", "W_enc.first_moment", "W_enc.second_moment"):
@@ -97,9 +102,7 @@ def test_without_dead_latents_no_input_is_read() -> None:
         raise AssertionError("inputs were read")
         yield
 
-    done = resample_dead(
-        trainer, never(), window=10, l1_coefficient=0.0, batch_size=32, rng=np.random.default_rng(0)
-    )
+    done = resample_dead(trainer, never(), window=10, l1_coefficient=0.0, batch_size=32, rng=np.random.default_rng(0))
     assert (done.dead, done.replaced) == (0, 0)
 
 

@@ -31,7 +31,9 @@ def small_world(seed: int = 0) -> tuple[Any, Any]:
     return TableSubject(torch.from_numpy(table)), ArrayCorpus(random_tokens(seed + 2, 100, 32, 2000))
 
 
-def run(out: Path, world: tuple[Any, Any] | None = None, *, kill_at: int | None = None, **settings: Any) -> dict[str, Any]:
+def run(
+    out: Path, world: tuple[Any, Any] | None = None, *, kill_at: int | None = None, **settings: Any
+) -> dict[str, Any]:
     def report(progress: Progress) -> None:
         if kill_at is not None and progress.step >= kill_at:
             raise Killed
@@ -106,7 +108,7 @@ def test_the_manifest_says_how_it_was_made(tmp_path: Path) -> None:
     assert manifest == json.loads((tmp_path / "named" / "manifest.json").read_text())
     assert manifest["name"] == "named"
     assert manifest["subject"] == {"name": "table", "fingerprint": subject.fingerprint}
-    assert manifest["corpus"]["fingerprint"] == corpus.manifest["files"]["train.tokens.npy"]["sha256"][:16]
+    assert manifest["corpus"]["fingerprint"] == corpus.split("train").fingerprint
     training = manifest["training"]
     assert training["mse_convention"] == training["settings"]["mse_convention"] == "sum"
     assert training["settings"]["dtype"] == "float32"
@@ -129,7 +131,9 @@ def test_b_dec_starts_at_the_geometric_median(tmp_path: Path) -> None:
 
 def test_a_split_that_is_too_small_is_refused_before_training(tmp_path: Path) -> None:
     world = small_world()
-    with pytest.raises(BadInput, match=r"101 steps of 32 need 3,232 activations, but split 'train' has 3,200.* 100 steps"):
+    with pytest.raises(
+        BadInput, match=r"101 steps of 32 need 3,232 activations, but split 'train' has 3,200.* 100 steps"
+    ):
         run(tmp_path, world, steps=101)
     assert world[0].tokens_asked == 0
     assert not list(tmp_path.iterdir())
@@ -162,7 +166,9 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path: Path, keep: int) 
         run(tmp_path, kill_at=30)
     path = tmp_path / "checkpoint.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(BadInput, match=r"checkpoint\.safetensors: not a whole checkpoint .*delete it to start anew") as error:
+    with pytest.raises(
+        BadInput, match=r"checkpoint\.safetensors: not a whole checkpoint .*delete it to start anew"
+    ) as error:
         run(tmp_path)
     assert "\n" not in str(error.value)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +52,10 @@ class ArraySplit:
     def n_blocks(self) -> int:
         return int(self.tokens.shape[0])
 
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.tokens.tobytes()).hexdigest()[:16]
+
 
 @dataclass
 class ArrayCorpus:
@@ -60,11 +63,6 @@ class ArrayCorpus:
 
     tokens: npt.NDArray[np.uint16]
     name: str = "array"
-    manifest: dict[str, Any] = field(init=False)
-
-    def __post_init__(self) -> None:
-        digest = hashlib.sha256(self.tokens.tobytes()).hexdigest()
-        self.manifest = {"name": self.name, "files": {"train.tokens.npy": {"sha256": digest}}}
 
     @property
     def block_tokens(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,16 @@ def test_what_is_read_is_a_view_that_cannot_be_written(store: ContextStore) -> N
             array[:1] = 0
     statistics = store.statistics(stored.unit)
     assert not any(a.flags.writeable for a in (statistics.histogram, statistics.interval_edges))
+
+
+def test_reading_a_unit_takes_less_than_a_millisecond(store: ContextStore) -> None:
+    unit = store.unit(Kind.FEATURE, PLANTED["dense"])
+    spent = []
+    for _ in range(50):
+        start = time.process_time()
+        store.read(unit)
+        spent.append(time.process_time() - start)
+    assert sorted(spent)[25] < 1e-3
 
 
 def test_a_store_without_random_contexts_can_be_read(tmp_path: Path) -> None:

@@ -88,8 +88,12 @@ def test_a_manifest_that_lacks_something(store: Path, key: str) -> None:
         ({"kinds": {"gene": {"units": 1, "records": 1}}}, "'kinds' has an entry that cannot be used: 'gene'"),
         ({"kinds": {"feature": {"units": "6", "records": 1}}}, "'kinds' has an entry"),
         ({"kinds": {"feature": 7}}, "'kinds' has an entry"),
+        ({"kinds": {"feature": {"units": -1, "records": 0}}}, "'kinds' has an entry"),
+        ({"subject": {"name": ""}}, "the subject's name, the hook or the number of tokens of the corpus is missing"),
+        ({"hook": ""}, "the subject's name, the hook or the number of tokens"),
         ({"dictionary": None}, "there are features and no dictionary is named"),
         ({"corpus": {"name": "toy"}}, "the number of tokens of the corpus is missing"),
+        ({"dictionary": {"name": "-"}}, "no dictionary is named"),
         ({"window": 32}, r"int32 \[\d+, 64\], and int32 \[any, 32\] is expected"),
         ({"kinds": {"feature": {"units": 5, "records": 1}}}, "is expected"),
     ],
@@ -101,8 +105,9 @@ def test_a_manifest_that_contradicts_the_files(store: Path, change: dict[str, An
 
 
 @pytest.mark.parametrize(
-    "name", ["vocab.json", "documents.parquet", "contexts/tokens.npy", "feature/activations.npy", "neuron/statistics.parquet"]
-)  # fmt: skip
+    "name",
+    ["vocab.json", "documents.parquet", "contexts/tokens.npy", "feature/activations.npy", "neuron/statistics.parquet"],
+)
 def test_a_file_is_missing(store: Path, name: str) -> None:
     (store / name).unlink()
     assert f"{name}: the file is missing" in refusal(store)
@@ -168,7 +173,9 @@ def test_an_index_that_cannot_be(store: Path, name: str, edit: Callable[[np.ndar
     assert name in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["contexts/tokens.npy", "feature/statistics.parquet", "documents.parquet", "vocab.json"])
+@pytest.mark.parametrize(
+    "name", ["contexts/tokens.npy", "feature/statistics.parquet", "documents.parquet", "vocab.json"]
+)
 def test_a_file_that_is_something_else(store: Path, name: str) -> None:
     (store / name).write_bytes(b"not what you think")
     refresh_manifest(store)
@@ -204,5 +211,5 @@ def test_a_token_that_is_not_in_the_vocabulary_is_found_on_reading(store: Path) 
 def test_an_activation_that_is_no_number_is_found_on_reading(store: Path) -> None:
     change(store, "feature/activations.npy", lambda values: np.full_like(values, np.nan))
     opened = ContextStore.open(store)
-    with pytest.raises(BadStore, match="an activation of .* is not a finite number"):
+    with pytest.raises(BadStore, match=r"an activation of .* is not a finite number"):
         opened.pool(opened.unit(Kind.FEATURE, 0))

@@ -1,0 +1,124 @@
+"""A ledger as lines of JSON (.jsonl or .jsonl.gz): to ship, to compare, to carry to another machine.
+
+The first line names the format and version; each further line is a call, its request and reply as JSON objects. Equal
+ledgers give equal bytes: calls are sorted by key and the gzip header holds no time.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sqlalchemy import RowMapping
+
+from autointerp.errors import BadInput
+from autointerp.protocols import request_key
+from autointerp.providers.ledger import Ledger
+from autointerp.providers.ledger_database import FORMAT, VERSION, calls
+from autointerp.providers.wire import canonical_json, reply_from_json, request_from_json
+
+__all__ = ["export_jsonl", "import_jsonl"]
+
+_DOCUMENTS = ("request", "reply")
+_COLUMNS = tuple(column.name for column in calls.columns if column.name != "id")
+
+
+def export_jsonl(ledger: Ledger, path: str | Path) -> int:
+    """Writes all calls to `path`, whole or not at all, compressed where it ends in ".gz". Returns how many."""
+    path = Path(path)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be written ({error.strerror})") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            count = _write(ledger, file, compressed=path.suffix == ".gz")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return count
+
+
+def import_jsonl(ledger: Ledger, path: str | Path) -> int:
+    """Adds the calls of an export, all or none; known ones stay as they are. Returns how many were new.
+
+    Raises BadInput naming the line where the file is missing, damaged, of another version, or holds a call whose key is
+    not that of its request.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            compressed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path, "rb") if compressed else path.open("rb") as lines:
+            return ledger.insert(_read(path, lines))
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadInput(f"{path}: cannot be read ({error}): copy or download it again") from error
+
+
+def _write(ledger: Ledger, file: BinaryIO, *, compressed: bool) -> int:
+    count = 0
+    with gzip.GzipFile("", "wb", fileobj=file, mtime=0) if compressed else io.BufferedWriter(file) as out:
+        out.write(canonical_json({"format": FORMAT, "version": VERSION}).encode() + b"\n")
+        for row in ledger.rows():
+            out.write(_line(row).encode() + b"\n")
+            count += 1
+    return count
+
+
+def _line(row: RowMapping) -> str:
+    body = {name: row[name] for name in _COLUMNS if row[name] is not None}
+    for name in _DOCUMENTS:
+        if name in body:
+            body[name] = json.loads(body[name])
+    return canonical_json(body)
+
+
+def _read(path: Path, lines: Any) -> Iterator[Mapping[str, Any]]:
+    number = 0
+    for number, line in enumerate(lines, start=1):
+        try:
+            body = json.loads(line)
+            if number == 1:
+                _check_header(path, body)
+                continue
+            yield _row(body)
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadInput(f"{path}:{number}: not a line of a ledger export ({error})") from error
+    if number == 0:
+        raise BadInput(f"{path}: is empty: export the ledger again")
+
+
+def _check_header(path: Path, body: Any) -> None:
+    if not isinstance(body, dict) or body.get("format") != FORMAT:
+        raise BadInput(f"{path}: is not a ledger export (its first line does not name {FORMAT})")
+    if body.get("version") != VERSION:
+        raise BadInput(
+            f"{path}: is an export of version {body.get('version')}, and this program reads version {VERSION}: "
+            "upgrade autointerp"
+        )
+
+
+def _row(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    unknown = set(body) - set(_COLUMNS)
+    if unknown:
+        raise ValueError(f"unknown fields {sorted(unknown)}")
+    row = {name: body.get(name) for name in _COLUMNS}
+    for name in _DOCUMENTS:
+        row[name] = None if row[name] is None else canonical_json(row[name])
+    if (row["reply"] is None) == (row["status"] == "answered") or row["status"] not in ("answered", "failed"):
+        raise ValueError(f"status {row['status']!r} does not fit the reply")
+    if row["reply"] is not None:
+        reply_from_json(row["reply"])
+    if request_key(str(row["provider"]), request_from_json(str(row["request"]))) != row["key"]:
+        raise ValueError(f"the key {row['key']} is not that of the request")
+    return row

@@ -1,0 +1,23 @@
+"""What a run leaves on disk, and how it is read back, drawn and told."""
+
+from autointerp.results.details import detail, read_details
+from autointerp.results.figures import write_figures
+from autointerp.results.report import write_report
+from autointerp.results.run_folder import Finished, write_run
+from autointerp.results.summary import summarise
+from autointerp.results.tables import Measured, read_scores
+from autointerp.results.words import show_text, verdicts
+
+__all__ = [
+    "Finished",
+    "Measured",
+    "detail",
+    "read_details",
+    "read_scores",
+    "show_text",
+    "summarise",
+    "verdicts",
+    "write_figures",
+    "write_report",
+    "write_run",
+]

@@ -1,0 +1,134 @@
+"""A run's findings in words: for the terminal and for the head of the report. Nothing is rounded into a success."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["show_text", "verdicts"]
+
+
+def verdicts(summary: Mapping[str, Any]) -> list[str]:
+    """One sentence for each scorer, and one for each control: who is ahead, by how much, and how sure that is."""
+    lines = []
+    for scorer, one in summary["comparison"].items():
+        if one["difference"] is not None:
+            lines.append(_compared(scorer, one, summary["summary"]))
+    for kind, scorers in summary["controls"].get("control_other_explanation", {}).items():
+        for scorer, one in scorers.items():
+            if one["gap"]["mean"] is not None:
+                lines.append(_gap(scorer, kind, one))
+    for kind, scorers in summary["controls"].get("control_shuffled_weights", {}).items():
+        for scorer, one in scorers.items():
+            own = summary["summary"].get(kind, {}).get(scorer)
+            if one["mean"] is not None and own is not None and own["mean"] is not None:
+                lines.append(_shuffled(scorer, kind, one, own))
+    return lines
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    return "no interval" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+
+
+def _compared(scorer: str, one: Mapping[str, Any], kinds: Mapping[str, Any]) -> str:
+    features, neurons = kinds["feature"][scorer], kinds["neuron"][scorer]
+    if one["ci_low"] > 0:
+        verdict = "features score higher than neurons"
+    elif one["ci_high"] < 0:
+        verdict = "features score LOWER than neurons"
+    else:
+        verdict = "features and neurons cannot be told apart"
+    return (
+        f"{scorer}: {verdict}: mean {features['mean']:.3f} ({features['n_scored']} scored of "
+        f"{features['n_attempted']}) against {neurons['mean']:.3f} ({neurons['n_scored']} of "
+        f"{neurons['n_attempted']}); difference {one['difference']:.3f}, 95% interval "
+        f"{_bounds(one['ci_low'], one['ci_high'])}, Mann–Whitney p = {one['p_value']:.2g}, "
+        f"Cliff's delta {one['effect_size']:.2f}."
+    )
+
+
+def _gap(scorer: str, kind: str, one: Mapping[str, Any]) -> str:
+    gap = one["gap"]
+    if gap["ci_low"] > 0:
+        verdict = "beats"
+    elif gap["ci_high"] < 0:
+        verdict = "is WORSE than"
+    else:
+        verdict = "cannot be told apart from"
+    return (
+        f"{scorer}, {kind}s: the unit's own explanation {verdict} the explanation of another {kind}, by "
+        f"{gap['mean']:.3f} (95% interval {_bounds(gap['ci_low'], gap['ci_high'])}, {gap['n_pairs']} pairs)."
+    )
+
+
+def _shuffled(scorer: str, kind: str, control: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    return (
+        f"{scorer}, {kind}s of the weight-shuffled subject: mean {control['mean']:.3f} "
+        f"({_bounds(control['ci_low'], control['ci_high'])}; {control['n_scored']} scored of "
+        f"{control['n_attempted']}), against {own['mean']:.3f} ({_bounds(own['ci_low'], own['ci_high'])}) for "
+        "the subject itself."
+    )
+
+
+def show_text(summary: Mapping[str, Any], rows: int) -> str:
+    """The run for a terminal: scores, verdicts, and the first places of the ranking."""
+    console = Console(file=io.StringIO(), width=132, color_system=None, force_terminal=False)
+    table = Table(title="Scores (mean over units)", title_justify="left", box=None, pad_edge=False)
+    for name, justify in (("scorer", "left"), ("units", "left"), ("mean", "right"), ("95% interval", "right"),
+                          ("median", "right"), ("scored", "right"), ("unscored, and why", "left")):  # fmt: skip
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for label, scorers in _groups(summary):
+        for scorer, one in scorers.items():
+            table.add_row(scorer, label, *_cells(one))
+    console.print(table)
+    console.print()
+    for line in verdicts(summary):
+        console.print(Text("* " + line))
+    console.print()
+    console.print(_ranking(summary["ranking"], rows))
+    assert isinstance(console.file, io.StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+
+
+def _groups(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    groups = [(f"{kind}s", scorers) for kind, scorers in summary["summary"].items()]
+    for role, kinds in summary["controls"].items():
+        name = role.removeprefix("control_").replace("_", " ")
+        groups += [(f"{kind}s, {name}", scorers) for kind, scorers in kinds.items()]
+    return groups
+
+
+def _cells(one: Mapping[str, Any]) -> list[str]:
+    if one["mean"] is None:
+        numbers = ["–", "–", "–"]
+    else:
+        numbers = [f"{one['mean']:.3f}", _bounds(one["ci_low"], one["ci_high"]), f"{one['median']:.3f}"]
+    reasons = "; ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in one["unscored"].items()) or "none"
+    return [*numbers, f"{one['n_scored']} of {one['n_attempted']}", reasons]
+
+
+def _ranking(places: list[Mapping[str, Any]], rows: int) -> Table:
+    title = f"Ranking by the lower end of the interval ({places[0]['scorer']})" if places else "No unit could be ranked"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in ("rank", "unit", "score", "95% interval", "control gap", "coverage", "explanation"):
+        table.add_column(
+            name, justify="left" if name in ("unit", "explanation") else "right", no_wrap=name != "explanation"
+        )
+    for one in places[:rows]:
+        gap = "–" if one["control_gap"] is None else f"{one['control_gap']:.2f}"
+        index = one["unit"].rsplit("/", 1)[-1]
+        table.add_row(
+            str(one["rank"]),
+            f"{one['kind']} {index}",
+            f"{one['score']:.3f}",
+            _bounds(one["ci_low"], one["ci_high"]),
+            gap,
+            f"{one['coverage']:.0%}",
+            Text(one["explanation"] or "–"),
+        )
+    return table
