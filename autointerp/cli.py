@@ -83,16 +83,22 @@ def report(
     for path in (*write_figures(folder), write_report(folder)):
         sys.stdout.write(f"{path}\n")
 
+# Of unknown commands and options, and of missing arguments: typer names only the class below it.
+_UsageError = typer.BadParameter.__bases__[0]
+
 
 def main() -> None:
     """Run a command. Exit codes: 0 done, 1 Unscored under --strict, 2 bad input, 3 refused, 4 cap, 130 interrupted."""
     try:
-        app()
+        app(standalone_mode=False)
     except AutointerpError as error:
         kind = "" if isinstance(error, BadInput) else f"{type(error).__name__}: "
         sys.stderr.write(f"autointerp: {kind}{error}\n")
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
+    except _UsageError as error:
+        sys.stderr.write(f"autointerp: {error.format_message()} (autointerp --help shows what there is)\n")
+        raise SystemExit(2) from None
+    except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("autointerp: interrupted; the same command goes on from what the ledger holds\n")
         raise SystemExit(130) from None
 

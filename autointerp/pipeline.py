@@ -56,7 +56,11 @@ class Method:
 
     @classmethod
     def of(cls, preset: Preset, *, resamples: int = 1000, level: float = 0.95) -> Method:
-        """The components that a preset names, found in the registry. Raises BadJob where one is not there."""
+        """The components that a preset names, found in the registry. Raises BadJob where one is not there.
+
+        An explainer is called with its `ExplainerSettings`, a simulator with its `SimulatorSettings`, a scorer with the
+        simulator and its `ScoringSettings`, whichever package it comes from. resamples, level: of the intervals.
+        """
         explaining = ExplainerSettings(
             preset.scale, preset.explainer_few_shot, preset.explainer_max_tokens, preset.explainer_temperature
         )

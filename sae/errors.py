@@ -1,7 +1,7 @@
 """The error of the torch wing that a person can mend.
 
-    SaeError
-    └── BadInput     a file, an option or a model that cannot be used as asked: one line, exit code 2
+SaeError
+└── BadInput     a file, an option or a model that cannot be used as asked: one line, exit code 2
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def _misfit(reply: ChatReply, what: str) -> ParseFailure:
 def _explanation(text: str, reply: ChatReply) -> str | ParseFailure:
     value = one_line(text)
     if not any(character.isalnum() for character in value):
-        return _misfit(reply, "the answer is empty")
+        return _misfit(reply, "the answer holds no word")
     if is_refusal(value):
         return ParseFailure(Reason.REFUSAL, f"the model declined: {_quoted(value)}")
     return value

@@ -1,1 +1,21 @@
 """Who serves the LLM, and the ledger of what was asked."""
+
+from autointerp.providers.ledger import Ledger, LedgerStatistics, ModelStatistics
+from autointerp.providers.ledger_export import export_jsonl, import_jsonl
+from autointerp.providers.model import Counters, LedgeredModel
+from autointerp.providers.openai_compatible import OpenAICompatibleProvider
+from autointerp.providers.retries import RetryPolicy
+from autointerp.providers.scripted import ScriptedProvider
+
+__all__ = [
+    "Counters",
+    "Ledger",
+    "LedgerStatistics",
+    "LedgeredModel",
+    "ModelStatistics",
+    "OpenAICompatibleProvider",
+    "RetryPolicy",
+    "ScriptedProvider",
+    "export_jsonl",
+    "import_jsonl",
+]

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ __all__ = ["Ledger", "LedgerStatistics", "ModelStatistics"]
 # unasked.
 _REPEATED = (ProviderError, Unsupported, Transient, RateLimited, BadReply, ContextOverflow)
 _FAILURES = {cls.__name__: cls for cls in _REPEATED}
+
+_CHUNK = 500  # rows held in memory at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +160,15 @@ class Ledger:
         """All calls, ordered by key, then status, time and error: the order of an export."""
         order = (calls.c.key, calls.c.status, calls.c.asked_at, calls.c.error)
         with explained(self.path), self._engine.connect() as connection:
-            yield from connection.execution_options(yield_per=500).execute(select(calls).order_by(*order)).mappings()
+            yield from connection.execution_options(yield_per=_CHUNK).execute(select(calls).order_by(*order)).mappings()
 
     def insert(self, rows: Iterable[Mapping[str, Any]]) -> int:
         """Adds calls read from an export in one transaction; known ones stay as they are. Returns how many were new."""
         with explained(self.path), self._engine.begin() as connection:
             before = _count(connection)
-            insert_new(connection, list(rows))
+            remaining = iter(rows)
+            while batch := list(islice(remaining, _CHUNK)):
+                insert_new(connection, batch)
             return _count(connection) - before
 
     def verify(self) -> list[str]:

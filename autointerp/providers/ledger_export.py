@@ -7,12 +7,11 @@ ledgers give equal bytes: calls are sorted by key and the gzip header holds no t
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import os
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,19 +32,19 @@ _COLUMNS = tuple(column.name for column in calls.columns if column.name != "id")
 def export_jsonl(ledger: Ledger, path: str | Path) -> int:
     """Writes all calls to `path`, whole or not at all, compressed where it ends in ".gz". Returns how many."""
     path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be written ({error.strerror})") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            count = _write(ledger, file, compressed=path.suffix == ".gz")
+        with temporary.open("wb") as file:
+            compressed = gzip.GzipFile("", "wb", fileobj=file, mtime=0) if path.suffix == ".gz" else nullcontext(file)
+            with compressed as out:
+                count = _write(ledger, out)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
     return count
 
 
@@ -65,13 +64,12 @@ def import_jsonl(ledger: Ledger, path: str | Path) -> int:
         raise BadInput(f"{path}: cannot be read ({error}): copy or download it again") from error
 
 
-def _write(ledger: Ledger, file: BinaryIO, *, compressed: bool) -> int:
+def _write(ledger: Ledger, out: BinaryIO | gzip.GzipFile) -> int:
     count = 0
-    with gzip.GzipFile("", "wb", fileobj=file, mtime=0) if compressed else io.BufferedWriter(file) as out:
-        out.write(canonical_json({"format": FORMAT, "version": VERSION}).encode() + b"\n")
-        for row in ledger.rows():
-            out.write(_line(row).encode() + b"\n")
-            count += 1
+    out.write(canonical_json({"format": FORMAT, "version": VERSION}).encode() + b"\n")
+    for row in ledger.rows():
+        out.write(_line(row).encode() + b"\n")
+        count += 1
     return count
 
 
@@ -108,7 +106,9 @@ def _check_header(path: Path, body: Any) -> None:
         )
 
 
-def _row(body: Mapping[str, Any]) -> Mapping[str, Any]:
+def _row(body: Any) -> Mapping[str, Any]:
+    if not isinstance(body, dict):
+        raise ValueError("not an object")
     unknown = set(body) - set(_COLUMNS)
     if unknown:
         raise ValueError(f"unknown fields {sorted(unknown)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from autointerp.errors import (
     Transient,
 )
 
-__all__ = ["ERRORS", "STATUSES", "retry_after_s", "translated"]
+__all__ = ["ERRORS", "STATUSES", "retry_after_s", "translated", "without"]
 
 # Every exception the SDK exports. Those with a status are refined by `STATUSES` and by what the body says.
 ERRORS: dict[type[Exception], type[ProviderError]] = {
@@ -32,7 +33,6 @@ ERRORS: dict[type[Exception], type[ProviderError]] = {
     openai.APIResponseValidationError: BadReply,
     openai.AuthenticationError: Authentication,
     openai.OAuthError: Authentication,
-    openai.SubjectTokenProviderError: Authentication,
     openai.PermissionDeniedError: Authentication,
     openai.BadRequestError: ProviderRefused,
     openai.NotFoundError: ProviderRefused,
@@ -72,24 +72,26 @@ def translated(secret: str) -> Iterator[None]:
         raise _translate(error, secret) from None
 
 
+def without(secret: str, text: str) -> str:
+    """The text with `secret`, if there is one, taken out."""
+    return text.replace(secret, "[key]") if secret else text
+
+
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Seconds the server asks to wait, by `retry-after-ms` or `retry-after` (seconds or a date); None where unsaid."""
+    said = headers.get("retry-after", "")
     try:
-        if "retry-after-ms" in headers:
-            return max(0.0, float(headers["retry-after-ms"]) / 1000)
-        return max(0.0, float(headers["retry-after"]))
-    except KeyError:
-        return None
+        wait = float(headers["retry-after-ms"]) / 1000 if "retry-after-ms" in headers else float(said)
     except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(headers["retry-after"]) - datetime.now(UTC)).total_seconds())
-    except (KeyError, ValueError, TypeError):
-        return None
+        try:
+            wait = (parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return max(0.0, wait) if math.isfinite(wait) else None
 
 
 def _translate(error: Exception, secret: str) -> ProviderError:
-    message = " ".join(str(error).replace(secret, "[key]").split())[:500]
+    message = " ".join(without(secret, str(error)).split())[:500]
     if not isinstance(error, openai.APIStatusError):
         return _class_of(error)(message)
     said = f"{error.code} {error.type} {message}"

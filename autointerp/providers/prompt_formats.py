@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from autointerp.errors import BadInput
 from autointerp.protocols import Message
 
 __all__ = ["FORMATS", "render"]
@@ -32,8 +31,6 @@ FORMATS: dict[str, Callable[[Sequence[Message]], str]] = {"chatml": _chatml, "ll
 
 
 def render(name: str, messages: Sequence[Message]) -> tuple[str, int]:
-    """The conversation with its last message left open, and where that message begins. Raises BadInput."""
-    if name not in FORMATS:
-        raise BadInput(f"unknown echo_format {name!r}: known are {', '.join(FORMATS)}")
+    """The conversation with its last message left open, and where that message begins."""
     opening = FORMATS[name](messages[:-1])
     return opening + messages[-1].content, len(opening)

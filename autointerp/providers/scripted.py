@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
-from autointerp.errors import Unsupported
+from autointerp.errors import BadJob, Unsupported
 from autointerp.protocols import Capabilities, ChatReply, ChatRequest, Reply, Request
+from autointerp.providers.settings import checked_settings
 from autointerp.types import Usage
 
 __all__ = ["ScriptedProvider"]
@@ -38,6 +41,22 @@ class ScriptedProvider:
         )
         self._delay_s = delay_s
 
+    @classmethod
+    def configured(cls, model: str, settings: Mapping[str, Any]) -> ScriptedProvider:
+        """From a job's settings: `path`, a JSON object from the last message's text to the answer's, and `delay_s`.
+
+        Raises BadJob for other settings, and where the file is missing or no such object.
+        """
+        given = checked_settings("scripted", settings, _job_settings)
+        path = Path(given["path"])
+        try:
+            table = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BadJob(f"{path}: cannot be read as a script ({error}): give a JSON object of answers") from error
+        if not isinstance(table, dict) or not all(isinstance(answer, str) for answer in table.values()):
+            raise BadJob(f"{path}: a script is a JSON object from the last message's text to the answer's")
+        return cls(table, delay_s=given.get("delay_s", 0.0))
+
     def capabilities(self, model: str) -> Capabilities:
         return self._capabilities
 
@@ -65,6 +84,10 @@ class ScriptedProvider:
         if answer is None:
             raise Unsupported(f"the script has no answer to {text[:60]!r}: add one, or one under the key ''")
         return answer
+
+
+def _job_settings(*, path: str, delay_s: float = 0.0) -> None:
+    """The signature of a job's settings."""
 
 
 def _usage(request: ChatRequest, answer: str) -> Usage:

@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from autointerp.results.summary import summarise
@@ -151,8 +152,16 @@ def _histogram(frame: pd.DataFrame, scorer: str, model: str) -> Figure:
     axes.set_xlabel(f"score: {_metric(frame)} correlation of simulated and true activations (triangles: medians)")
     axes.set_ylabel("units of each group (%)")
     axes.set_title(f"{scorer}: features against neurons, explained and simulated by {model}")
-    axes.legend(loc="upper right")
+    _legend(axes)
     return figure
+
+
+def _legend(axes: Axes) -> None:
+    """A legend, or the plain word that there is nothing to see."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="best")
+    else:
+        axes.text(0.5, 0.5, "no unit of this run was scored", transform=axes.transAxes, ha="center", color=GREY)
 
 
 def _against_density(frame: pd.DataFrame, scorer: str) -> Figure:
@@ -186,7 +195,7 @@ def _against_density(frame: pd.DataFrame, scorer: str) -> Figure:
     axes.set_xlabel("density: share of tokens on which the unit fires (log scale)")
     axes.set_ylabel(f"score ({_metric(frame)}), 95% interval")
     axes.set_title(f"{scorer}: score against density")
-    axes.legend(loc="best")
+    _legend(axes)
     return figure
 
 

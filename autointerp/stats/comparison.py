@@ -116,7 +116,7 @@ def summarise(
     if values.size < 2:
         return _too_few(values.size, "scored unit")
     draws = _Draws(resamples, level, values.size - 1, seed, "summary")
-    mean, median = draws.estimates([_mean, _median], [values])
+    mean, median = draws.estimates([_mean(values), _median(values)], [values.size])
     return GroupSummary(values.size, n_unscored, mean, median)
 
 
@@ -139,8 +139,8 @@ def compare_groups(
         kind, size = min(("scored feature", first.size), ("scored neuron", second.size), key=lambda pair: pair[1])
         return _too_few(size, kind)
     draws = _Draws(resamples, level, min(first.size, second.size) - 1, seed, "groups")
-    statistics = [_difference(_mean), _difference(_median), _cliffs_delta]
-    mean, median, delta = draws.estimates(statistics, [first, second])
+    statistics = [_mean(first, second), _median(first, second), _cliffs_delta(first, second)]
+    mean, median, delta = draws.estimates(statistics, [first.size, second.size])
     test = stats.mannwhitneyu(first, second, alternative="two-sided")
     return GroupComparison(
         n_features=first.size,
@@ -169,7 +169,7 @@ def compare_paired(
         return _too_few(own.size, "unit scored with its control")
     gaps = own - other
     draws = _Draws(resamples, level, gaps.size - 1, seed, "paired")
-    mean, median = draws.estimates([_mean, _median], [gaps])
+    mean, median = draws.estimates([_mean(gaps), _median(gaps)], [gaps.size])
     above, below = int((gaps > 0).sum()), int((gaps < 0).sum())
     moved = above + below
     return PairedComparison(
@@ -185,8 +185,8 @@ def compare_paired(
     )
 
 
-# A statistic takes one array per group, [..., n] with leading axes alike, and gives [...].
-_Statistic = Callable[[list[FloatArray]], FloatArray]
+# A statistic knows the scores; it is told which units were drawn, [rows, draws] indices per group, and gives [rows].
+_Statistic = Callable[[list[NDArray[np.intp]]], FloatArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,17 +199,19 @@ class _Draws:
     seed: int
     purpose: str
 
-    def estimates(self, statistics: list[_Statistic], groups: list[FloatArray]) -> list[Estimate]:
-        """Each statistic of the groups, with its interval. All statistics see the same resamples."""
+    def estimates(self, statistics: list[_Statistic], sizes: list[int]) -> list[Estimate]:
+        """Each statistic of groups of these sizes, with its interval. All statistics see the same resamples."""
         rng = generator(self.seed, "bootstrap over units", self.purpose)
-        rows = max(1, _CELLS_AT_ONCE // sum(group.size for group in groups))
+        rows = max(1, _CELLS_AT_ONCE // sum(sizes))
         replicates: list[list[FloatArray]] = [[] for _ in statistics]
         for start in range(0, self.resamples, rows):
-            drawn = [_resampled(group, min(rows, self.resamples - start), rng) for group in groups]
+            shapes = [(min(rows, self.resamples - start), size - 1) for size in sizes]
+            picked = [rng.integers(0, size, shape) for size, shape in zip(sizes, shapes, strict=True)]
             for found, statistic in zip(replicates, statistics, strict=True):
-                found.append(statistic(drawn))
+                found.append(statistic(picked))
+        everyone = [np.arange(size)[None] for size in sizes]
         return [
-            self._estimate(float(statistic(groups)), np.concatenate(found))
+            self._estimate(float(statistic(everyone)[0]), np.concatenate(found))
             for statistic, found in zip(statistics, replicates, strict=True)
         ]
 
@@ -219,30 +221,40 @@ class _Draws:
         return Estimate(value, Interval(min(low, value), max(high, value), self.level, METHOD))
 
 
-def _resampled(values: FloatArray, rows: int, rng: np.random.Generator) -> FloatArray:
-    picked: NDArray[np.intp] = rng.integers(0, values.size, (rows, values.size - 1))
-    return values[picked]
+def _mean(first: FloatArray, second: FloatArray | None = None) -> _Statistic:
+    """The mean of one group, or the difference of two."""
+    return _difference(lambda values: np.asarray(values.mean(axis=1)), first, second)
 
 
-def _mean(groups: list[FloatArray]) -> FloatArray:
-    mean: FloatArray = groups[0].mean(axis=-1)
-    return mean
+def _median(first: FloatArray, second: FloatArray | None = None) -> _Statistic:
+    """The median of one group, or the difference of two."""
+    return _difference(lambda values: np.asarray(np.median(values, axis=1)), first, second)
 
 
-def _median(groups: list[FloatArray]) -> FloatArray:
-    return np.asarray(np.median(groups[0], axis=-1))
+def _difference(
+    summary: Callable[[FloatArray], FloatArray], first: FloatArray, second: FloatArray | None
+) -> _Statistic:
+    def statistic(picked: list[NDArray[np.intp]]) -> FloatArray:
+        above = summary(first[picked[0]])
+        return above if second is None else above - summary(second[picked[1]])
+
+    return statistic
 
 
-def _difference(statistic: _Statistic) -> _Statistic:
-    return lambda groups: statistic(groups[:1]) - statistic(groups[1:])
+def _cliffs_delta(first: FloatArray, second: FloatArray) -> _Statistic:
+    """Pairs above less pairs below, by counting the drawn units of `second` under each place of its sorted order."""
+    place = np.argsort(np.argsort(second, kind="stable"))
+    under = [np.searchsorted(np.sort(second), first, side=side) for side in ("left", "right")]
 
+    def statistic(picked: list[NDArray[np.intp]]) -> FloatArray:
+        rows, draws = picked[1].shape
+        cell = place[picked[1]] + second.size * np.arange(rows)[:, None]
+        drawn = np.bincount(cell.ravel(), minlength=rows * second.size).reshape(rows, second.size)
+        counted = np.pad(np.cumsum(drawn, axis=1), ((0, 0), (1, 0)))
+        below_or_half = sum(np.take_along_axis(counted, edge[picked[0]], axis=1).mean(axis=1) for edge in under)
+        return np.asarray(below_or_half / draws - 1, dtype=np.float64)
 
-def _cliffs_delta(groups: list[FloatArray]) -> FloatArray:
-    first, second = groups
-    ranks = stats.rankdata(np.concatenate([first, second], axis=-1), axis=-1)
-    n, m = first.shape[-1], second.shape[-1]
-    u = ranks[..., :n].sum(axis=-1) - n * (n + 1) / 2
-    return np.asarray(2 * u / (n * m) - 1)
+    return statistic
 
 
 def _scores(name: str, values: ArrayLike) -> FloatArray:

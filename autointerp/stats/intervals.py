@@ -8,12 +8,16 @@ bounded and skewed. The method, called `METHOD` in every `Interval` made here:
 2. Map the score and the resamples to a scale where the spread hardly depends on the value: Fisher's z = artanh(r) for
    correlations, -log(1 - v) for the explained shares, which is the logarithm of a ratio. Scores above `CEILING` are all
    the same on that scale; without it one resample at r = 1 would be infinitely far away.
-3. The standard error s is the standard deviation of the resamples on that scale. For correlations it is at least the
-   standard deviation that chance pairing would give: the same predictions dealt at random to the contexts of their
-   stratum (Hoeffding 1951, exact, no draws). Where active tokens are rare and the prediction is unrelated, a sample
-   often has no overlap at all; all its resamples agree on r = -0.02, and a bootstrap alone reports that with great
-   certainty.
-4. The interval is value +- t s, mapped back; t is Student's quantile with (clusters - strata) degrees of freedom.
+3. The standard error s is the standard deviation of the resamples on that scale. For correlations it is at least
+   (1 - r^2) times the standard deviation that chance pairing would give: the same predictions dealt at random to the
+   contexts of their stratum (Hoeffding 1951, exact, no draws). Where active tokens are rare and the prediction is
+   unrelated, a sample often has no overlap at all; all its resamples agree on r = -0.02, and a bootstrap alone reports
+   that with great certainty. The factor lets the floor fade where the prediction is not unrelated: without it,
+   intervals of good scores cover 98% to 100%.
+4. The interval is value +- t s, mapped back. t is Student's quantile with the degrees of freedom that s has:
+   2 V^2 / Var(V) (Satterthwaite), where V is the jackknife variance and Var(V) comes from how unequally the clusters
+   contribute to it; at most clusters - strata, and 2 where one cluster contributes everything. A score that hangs on
+   two contexts is known as well as two contexts allow, however many others there are.
 
 Coverage, measured. `tests/benchmarks/coverage_of_intervals.py` draws 2,000 samples per row from synthetic populations
 of contexts whose true score is known (bursts of activation, a quality that differs from context to context, false
@@ -65,15 +69,14 @@ _LARGEST_EXPONENT = 700.0  # exp of it is still finite
 class Measurement:
     """An outcome and how its interval came about.
 
-    resamples, undefined: drawn, and of these without a value; degrees_of_freedom: clusters less strata;
-    standard_error: on the transformed scale (z for correlations), None without interval; note: why there is no
-    interval, or "".
+    resamples, undefined: drawn, and of these without a value; degrees_of_freedom, standard_error: of the interval, the
+    latter on the transformed scale (z for correlations); 0 and None without interval; note: why there is none, or "".
     """
 
     outcome: Outcome
     resamples: int = 0
     undefined: int = 0
-    degrees_of_freedom: int = 0
+    degrees_of_freedom: float = 0.0
     standard_error: float | None = None
     note: str = ""
 
@@ -172,19 +175,34 @@ def _concatenated(
 
 
 def _interval(task: _Task, resamples: int, seed: int) -> Measurement:
-    freedom = task.design.degrees_of_freedom
-    if freedom < 1:
+    if task.design.degrees_of_freedom < 1:
         return Measurement(task.scored(None), note="one cluster of contexts shows no variance")
     drawn = task.design.draw(resamples, generator(seed, "cluster bootstrap"))
-    replicates = replicate(task.metric, task.sample, drawn)
+    left_out = 1 - np.eye(task.design.n_clusters)
+    replicates, jackknife = np.split(replicate(task.metric, task.sample, np.vstack([drawn, left_out])), [resamples])
     defined = replicates[~np.isnan(replicates)]
     undefined = resamples - defined.size
     if undefined > UNDEFINED_LIMIT * resamples:
         note = f"the metric is undefined in {undefined} of {resamples} resamples"
-        return Measurement(task.scored(None), resamples, undefined, freedom, note=note)
-    error = max(float(_stable(task.metric, defined).std(ddof=1)), _chance_error(task))
+        return Measurement(task.scored(None), resamples, undefined, note=note)
+    freedom = _degrees_of_freedom(task, jackknife)
+    error = max(float(_stable(task.metric, defined).std(ddof=1)), (1 - task.value**2) * _chance_error(task))
     margin = float(special.stdtrit(freedom, (1 + task.level) / 2)) * error
     return Measurement(task.scored(_around(task, margin)), resamples, undefined, freedom, error)
+
+
+def _degrees_of_freedom(task: _Task, jackknife: FloatArray) -> float:
+    """Of the standard error, from the values without each cluster [n_clusters] (step 4 of the method)."""
+    variance = spread = 0.0
+    for stratum in task.design.strata:
+        values = _stable(task.metric, jackknife[stratum])
+        part = (values - values.mean()) ** 2
+        variance += float(part.sum())
+        spread += float(((part - part.mean()) ** 2).sum()) * part.size / (part.size - 1)
+    most = float(task.design.degrees_of_freedom)
+    # Without any spread the clusters contribute alike. No value is undefined here: a metric that one cluster's absence
+    # makes undefined is undefined in a third of the resamples, and has no interval.
+    return min(most, 2 * variance**2 / spread) if spread > 0 else most
 
 
 def _around(task: _Task, margin: float) -> Interval:

@@ -46,7 +46,8 @@ class Clustered:
 
 
 def replicate(metric: str, sample: Clustered, multiplicity: FloatArray) -> FloatArray:
-    """The metric [resamples] (NaN: undefined there) under multiplicities [resamples, clusters], which are >= 0.
+    """The metric [resamples] (NaN: undefined there) under multiplicities [resamples, clusters], which are >= 0
+    with one above 0 in every row.
 
     The metric must exist for the sample as it is. Raises KeyError for an unknown one.
     """

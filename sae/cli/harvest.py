@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from sae.cli.lineage import check_trained_on
+
 if TYPE_CHECKING:
     from sae.corpus import Corpus
     from sae.dictionaries import Dictionary
@@ -86,7 +88,8 @@ def harvest(
     if dictionary is not None:
         loaded, manifest = load_dictionary(dictionary), read_manifest(dictionary)
         name = (manifest or {}).get("name", dictionary.resolve().name)
-        _check_training(manifest, model, dictionary, any_subject)
+        if not any_subject:
+            check_trained_on(manifest, model, dictionary)
     source = Source(
         subject=model,
         hook=_hook(hook, loaded),
@@ -130,17 +133,6 @@ def _check_tokenizer(subject: str, corpus: Corpus) -> None:
         raise BadInput(
             f"{corpus.path}: made with another tokenizer than {subject} was trained with; "
             "harvest over a corpus that was built together with the subject's"
-        )
-
-
-def _check_training(manifest: dict[str, Any] | None, subject: Subject, folder: Path, any_subject: bool) -> None:
-    from sae.errors import BadInput
-
-    trained = (manifest or {}).get("subject", {}).get("fingerprint")
-    if not any_subject and trained is not None and trained != subject.fingerprint:
-        raise BadInput(
-            f"{folder}: was trained on a subject with fingerprint {trained}, this one has {subject.fingerprint}; "
-            "give that subject, or --any-subject if the difference is meant"
         )
 
 

@@ -25,16 +25,22 @@ app.command()(train)
 app.command()(metrics)
 app.command()(harvest)
 
+# Of unknown commands and options, and of missing arguments: typer names only the class below it.
+_UsageError = typer.BadParameter.__bases__[0]
+
 
 def main() -> None:
-    """Run a command. Exit codes: 0 done, 2 bad input (one line), 130 interrupted (resumable)."""
+    """Run a command. Exit codes: 0 done, 2 bad input (one line), 130 interrupted."""
     try:
-        app()
+        app(standalone_mode=False)
     except BadInput as error:
-        print(f"sae: {error}", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"sae: {error}\n")
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("sae: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)  # noqa: T201
+    except _UsageError as error:
+        sys.stderr.write(f"sae: {error.format_message()} (sae --help shows what there is)\n")
+        raise SystemExit(2) from None
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("sae: interrupted; the same command goes on where a checkpoint or a download was saved\n")
         raise SystemExit(130) from None
 
 

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from sae.cli.lineage import check_trained_on
+
 _DEFAULT_TOKENS = 2_000_000
 _DEFAULT_LOSS_TOKENS = 262_144
 
@@ -52,7 +54,7 @@ def metrics(
     loaded, manifest = load_dictionary(dictionary), read_manifest(dictionary)
     model, text = load_subject(subject), Corpus.open(corpus)
     if not any_subject:
-        _check_subject(manifest, model.fingerprint, dictionary)
+        check_trained_on(manifest, model, dictionary)
     blocks = text.split(split).tokens
     with _bar() as report:
         measured = measure(
@@ -73,17 +75,6 @@ def metrics(
     else:
         typer.echo(_table(document))
         typer.echo(f"written: {folder / 'metrics.json'}, {', '.join(map(str, figures))}")
-
-
-def _check_subject(manifest: dict[str, Any] | None, fingerprint: str, dictionary: Path) -> None:
-    from sae.errors import BadInput
-
-    trained_on = (manifest or {}).get("subject", {}).get("fingerprint")
-    if trained_on is not None and trained_on != fingerprint:
-        raise BadInput(
-            f"{dictionary}: was trained on a subject with fingerprint {trained_on}, this one has {fingerprint}; "
-            "give that subject, or --any-subject if the difference is meant"
-        )
 
 
 def _table(document: dict[str, Any]) -> str:

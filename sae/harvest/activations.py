@@ -12,6 +12,7 @@ from torch import Tensor
 from sae.dictionaries import Dictionary, ReluL1
 from sae.errors import BadInput, SaeError
 from sae.harvest.settings import Precision
+from sae.harvest.tally import Dense
 from sae.subjects.base import Subject
 
 _TILE_ELEMENTS = 1 << 24
@@ -21,8 +22,8 @@ _TILE_ELEMENTS = 1 << 24
 class LatentSource:
     """Latents of one dictionary in one precision, the map before its activation function folded into (W, b).
 
-    A ReLU is left out of what `signed` returns: whoever looks for positive entries finds the same ones without
-    it, and a pass over the largest array of the harvest is saved. Other activation functions are applied.
+    A ReLU is left out of what `dense` returns, and the bias with it: whoever picks out the positive entries finds the
+    same ones, and two passes over the largest array of the harvest are saved. Other activation functions are applied.
     """
 
     def __init__(self, dictionary: Dictionary, precision: Precision) -> None:
@@ -35,18 +36,19 @@ class LatentSource:
         self.width = dictionary.d_sae
 
     def tokens_at_once(self) -> int:
-        """How many tokens `signed` should be given at a time, to stay within some 128 MB."""
+        """How many tokens `dense` should be given at a time, to stay within some 128 MB."""
         return _TILE_ELEMENTS // self.width
 
     @torch.no_grad()
-    def signed(self, x: Tensor, slot: int) -> NDArray[np.floating]:
-        """x [n, d_in] -> [n, d_sae] whose positive entries are the latents'. Good until the next call for this slot."""
+    def dense(self, x: Tensor, slot: int) -> Dense:
+        """Latents of x [n, d_in]. Good until the next call for this slot."""
         buffer = self._buffers.get(slot)
         if buffer is None or len(buffer) < len(x):
             buffer = self._buffers[slot] = torch.empty(len(x), self.width, dtype=self._weight.dtype)
-        out = torch.addmm(self._bias, x, self._weight, out=buffer[: len(x)])
-        latents: NDArray[np.floating] = (out if self._is_relu else self._dictionary.activation(out)).numpy()
-        return latents
+        out = buffer[: len(x)]
+        if self._is_relu:
+            return Dense(torch.mm(x, self._weight, out=out).numpy(), self._bias.numpy())
+        return Dense(self._dictionary.activation(torch.addmm(self._bias, x, self._weight, out=out)).numpy())
 
     @torch.no_grad()
     def every(self, x: Tensor) -> NDArray[np.floating]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sae.harvest.keeper import Kept, LowestPerGroup
-from sae.harvest.priorities import key_for, priorities
+from sae.harvest.priorities import hashes, key_for, priorities
 from sae.harvest.records import TopContexts, window_starts
 from sae.harvest.scan import Text
 
@@ -30,7 +30,7 @@ class Occurrences:
             tokens = text.blocks[rows].reshape(-1)
             here = np.flatnonzero(is_wanted[tokens])
             token, position = tokens[here].astype(np.int64), text.positions(rows)[here]
-            priority = priorities(position, key)
+            priority = priorities(hashes(position, key), np.zeros(1, np.uint32))
             enters = np.flatnonzero(priority < keeper.limits[token])
             keeper.offer(Kept(token[enters], priority[enters], position[enters], np.ones(len(enters), np.float32)))
         held = keeper.settle()

@@ -58,10 +58,11 @@ class Materialiser:
         every = np.concatenate([*self._sorted.values(), self._random_start])
         blocks = np.unique(every // self._text.block_tokens)
         batches = [blocks[start : start + _BLOCKS_AT_ONCE] for start in range(0, len(blocks), _BLOCKS_AT_ONCE)]
-        done = 0
+        done, total = 0, len(blocks) * self._text.block_tokens
+        progress("records", done, total)
         for filled in computed_ahead(lambda batch, slot: self._fill(batch), batches, torch.get_num_threads()):
             done += filled
-            progress("records", done * self._text.block_tokens, len(blocks) * self._text.block_tokens)
+            progress("records", done * self._text.block_tokens, total)
             if stop():
                 raise KeyboardInterrupt
 

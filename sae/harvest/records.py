@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from sae.harvest.keeper import Kept
 from sae.harvest.priorities import generator
 from sae.harvest.scan import Text, segments_per_block
-from sae.harvest.slices import sample_slices
 from sae.harvest.tally import UnitTally
 from sae.store.layout import LISTED_TOKENS, LOWEST_INTERVAL, OUT_OF_CONTEXT, TOP
 
@@ -90,19 +89,17 @@ def commonest_tokens(unit: NDArray[np.int64], token: NDArray[np.int64], n_units:
 
 
 def choose_records(
-    tally: UnitTally,
-    edges: NDArray[np.int64],
     top: TopContexts,
+    sampled: tuple[Kept, NDArray[np.int64]],
     elsewhere: tuple[NDArray[np.int64], NDArray[np.int64]],
     window: int,
-    per_interval: int,
     block_tokens: int,
 ) -> Records:
-    """All records of the units of a finished tally, ordered by unit, then stratum, then the order the stratum has.
+    """All records of one kind of unit, ordered by unit, then stratum, then the order the stratum has.
 
-    edges: of the slices, in bins. elsewhere: unit and offset of the out-of-context tokens.
+    sampled: what `sample_slices` gave. elsewhere: unit and offset of the out-of-context tokens.
     """
-    samples, interval = sample_slices(tally, edges, per_interval, block_tokens)
+    samples, interval = sampled
     unit, focus = elsewhere
     parts = [
         Records(top.peaks.unit, np.full(len(top.peaks), TOP), top.peaks.position, top.start, top.peaks.value),

@@ -20,10 +20,11 @@ from sae.harvest.activations import LatentSource, NeuronSource, check_fit
 from sae.harvest.elsewhere import out_of_context
 from sae.harvest.logits import logit_tokens
 from sae.harvest.materialise import Materialiser, Target, check_foci
+from sae.harvest.priorities import generator
 from sae.harvest.records import Records, TopContexts, choose_records, random_foci, top_contexts, window_starts
 from sae.harvest.scan import Progress, Scan, Text, choose_text, segments_per_block
 from sae.harvest.settings import HarvestSettings
-from sae.harvest.slices import edge_bins
+from sae.harvest.slices import edge_bins, sample_slices
 from sae.harvest.tally import UnitTally
 from sae.store import StoreWriter, read_manifest
 from sae.store.layout import INTERVALS
@@ -172,19 +173,21 @@ class _Plan:
 
 
 def _plan(tallies: Mapping[str, UnitTally], text: Text, settings: HarvestSettings) -> _Plan:
-    kinds = {kind: _choose(tally, text, settings) for kind, tally in tallies.items()}
+    kinds = {kind: _choose(kind, tally, text, settings) for kind, tally in tallies.items()}
     focus = random_foci(text, settings.random, settings.seed)
     start = window_starts(focus, settings.window, text.block_tokens)
     every = np.concatenate([start, *(kind.records.start for kind in kinds.values())])
     return _Plan(kinds, focus, start, contents.Contexts(np.unique(every)))
 
 
-def _choose(tally: UnitTally, text: Text, settings: HarvestSettings) -> _Kind:
+def _choose(kind: str, tally: UnitTally, text: Text, settings: HarvestSettings) -> _Kind:
     size, window = text.block_tokens, settings.window
     top = top_contexts(tally, text, window)
     elsewhere = out_of_context(top, text, window, settings.out_of_context, settings.seed)
     edges = edge_bins(contents.highest(tally), tally.scale)
-    return _Kind(tally, top, choose_records(tally, edges, top, elsewhere, window, settings.per_interval, size))
+    rng = generator(settings.seed, f"harvest slices of {kind}")
+    sampled = sample_slices(tally, edges, settings.per_interval, size, rng)
+    return _Kind(tally, top, choose_records(top, sampled, elsewhere, window, size))
 
 
 def _write(store: StoreWriter, plan: _Plan, source: Source, text: Text, window: int) -> dict[str, Target]:

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from sae.harvest.activations import LatentSource, NeuronSource
 from sae.harvest.ahead import computed_ahead
-from sae.harvest.priorities import key_for, priorities
+from sae.harvest.priorities import hashes, key_for
 from sae.harvest.settings import HarvestSettings
-from sae.harvest.tally import Passage, State, UnitTally
+from sae.harvest.tally import Dense, Passage, State, UnitTally
 
 CHECKPOINT_TOKENS = 1 << 20
 """Tokens between checkpoints, a minute or less."""
@@ -69,10 +69,10 @@ def segments_per_block(block_tokens: int, window: int) -> int:
 
 @dataclass(frozen=True)
 class Batch:
-    """Activations [tokens, units] by kind, on the tokens of a passage of n_blocks blocks."""
+    """Activations by kind, on the tokens of a passage of n_blocks blocks."""
 
     passage: Passage
-    dense: Mapping[str, NDArray[np.floating]]
+    dense: Mapping[str, Dense]
     n_blocks: int
 
 
@@ -87,7 +87,7 @@ class Scan:
         self.done = 0
         widths = {"neuron": neurons.width} | ({"feature": latents.width} if latents else {})
         self.tallies = {
-            kind: UnitTally(unit_priorities(settings.seed, kind, widths[kind]), settings.top, self._per_stratum)
+            kind: UnitTally(unit_hashes(settings.seed, kind, widths[kind]), settings.top, self._per_stratum)
             for kind in KINDS
             if kind in widths
         }
@@ -107,9 +107,9 @@ class Scan:
     def compute(self, rows: NDArray[np.int64], slot: int) -> Batch:
         """Activations on these blocks. In the memory of `slot`: see `computed_ahead`."""
         x = self._neurons(self._text.blocks[rows])
-        dense = {"neuron": x.numpy()}
+        dense = {"neuron": Dense(x.numpy())}
         if self._latents is not None:
-            dense["feature"] = self._latents.signed(x, slot)
+            dense["feature"] = self._latents.dense(x, slot)
         return Batch(self._passage(rows), dense, len(rows))
 
     def tally(self, batch: Batch) -> None:
@@ -124,7 +124,7 @@ class Scan:
         block = np.repeat(np.arange(len(rows)), size)
         segment = block * segments + np.tile(np.arange(size) * segments // size, len(rows))
         position = self._text.positions(rows)
-        return Passage(position, priorities(position, self._position_key), block, segment)
+        return Passage(position, hashes(position, self._position_key), block, segment)
 
     def run(
         self, checkpoint: Path, identity: str, progress: Progress, stop: Callable[[], bool]
@@ -136,6 +136,7 @@ class Scan:
         """
         self.resume(checkpoint, identity)
         saved, size = self.done, self._text.block_tokens
+        progress("scan", self.done * size, self._text.tokens)
         with closing(computed_ahead(self.compute, self.batches(), torch.get_num_threads())) as batches:
             for batch in batches:
                 self.tally(batch)
@@ -162,21 +163,25 @@ class Scan:
         os.replace(part, path)
 
     def resume(self, path: Path, identity: str) -> bool:
-        """Take over a checkpoint of this very harvest. False, and nothing changed, if there is none."""
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                if str(stored["identity"]) != identity:
-                    return False
-                self.done = int(stored["done"])
-                for kind, tally in self.tallies.items():
-                    prefix = kind + "/"
-                    names = [name for name in stored.files if name.startswith(prefix)]
-                    tally.restore({name.removeprefix(prefix): stored[name] for name in names})
-        except (FileNotFoundError, zipfile.BadZipFile):
+        """Take over a checkpoint of this very harvest. False, and nothing changed, if there is none that is whole."""
+        stored = _read_checkpoint(path)
+        if stored is None or str(stored["identity"]) != identity:
             return False
+        self.done = int(stored["done"].item())
+        for kind, tally in self.tallies.items():
+            prefix = kind + "/"
+            tally.restore({name.removeprefix(prefix): a for name, a in stored.items() if name.startswith(prefix)})
         return True
 
 
-def unit_priorities(seed: int, kind: str, n_units: int) -> NDArray[np.uint32]:
+def _read_checkpoint(path: Path) -> State | None:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (FileNotFoundError, zipfile.BadZipFile, ValueError, EOFError):
+        return None
+
+
+def unit_hashes(seed: int, kind: str, n_units: int) -> NDArray[np.uint32]:
     """The hash of each unit that makes its random order of the tokens its own."""
-    return priorities(np.arange(n_units), key_for(seed, f"harvest {kind}"))
+    return hashes(np.arange(n_units), key_for(seed, f"harvest {kind}"))

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from sae.errors import SaeError
 from sae.harvest.keeper import NO_LIMIT, Kept, LowestPerGroup
+from sae.harvest.priorities import priorities
 from sae.store.layout import BINS
 
 STRATA = 64
@@ -36,14 +37,26 @@ T = TypeVar("T", bound=np.generic)
 class Passage:
     """Tokens that go by together: whole blocks, in order.
 
-    position, priority [n]: offset of each token in its split, and its hash. block, segment [n]: the block and the
+    position, hash [n]: offset of each token in its split, and its hash. block, segment [n]: the block and the
     segment it lies in, counted from 0 in this passage.
     """
 
     position: NDArray[np.int64]
-    priority: NDArray[np.uint32]
+    hash: NDArray[np.uint32]
     block: NDArray[np.int64]
     segment: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Activations of all units on a passage: the positive part of values [tokens, units] + bias [units].
+
+    values is in C order. The bias may be left to whoever picks out the positive ones: they are few, and adding it to
+    all is a pass over the largest array of the harvest.
+    """
+
+    values: NDArray[np.floating]
+    bias: NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,18 +80,21 @@ class EntryFinder:
     """Finds the activations above zero in a dense array, with a mask that is allocated once."""
 
     def __init__(self) -> None:
-        self._mask = np.empty(0, np.bool_)
+        self._mask = np.empty((0, 0), np.bool_)
 
-    def __call__(self, dense: NDArray[np.floating]) -> Entries:
-        """Entries of dense [tokens, units] in C order, rounded to float32."""
-        if self._mask.size < dense.size:
-            self._mask = np.empty(dense.size, np.bool_)
-        flat, mask = dense.reshape(-1), self._mask[: dense.size]
-        np.greater(flat, 0, out=mask)
+    def __call__(self, dense: Dense) -> Entries:
+        """Entries of dense, rounded to float32."""
+        n_tokens, n_units = dense.values.shape
+        if len(self._mask) < n_tokens:
+            self._mask = np.empty((n_tokens, n_units), np.bool_)
+        mask = np.greater(dense.values, 0 if dense.bias is None else -dense.bias, out=self._mask[:n_tokens])
         index = np.flatnonzero(mask)
-        value = take(flat, index).astype(np.float32)
-        token = index // dense.shape[1]
-        entries = Entries(token, index - token * dense.shape[1], value)
+        token = index // n_units
+        unit = index - token * n_units
+        exact = take(dense.values.reshape(-1), index)
+        with np.errstate(over="ignore"):  # what becomes infinite is found and refused
+            value = (exact if dense.bias is None else exact + take(dense.bias, unit)).astype(np.float32)
+        entries = Entries(token, unit, value)
         # What is below the least float32 number is zero there.
         return entries if value.all() else entries[np.flatnonzero(value)]
 
@@ -86,13 +102,13 @@ class EntryFinder:
 class UnitTally:
     """Statistics, histogram, top peaks and the sample of every stratum, of `n_units` units.
 
-    unit_priority: uint32 [n_units], below 2**31, combined with that of the token. top: peaks kept. per_stratum:
+    unit_hash: uint32 [n_units], makes each unit's random order of the tokens its own. top: peaks kept. per_stratum:
     tokens kept of each of the 64 strata.
     """
 
-    def __init__(self, unit_priority: NDArray[np.uint32], top: int, per_stratum: int) -> None:
-        self.n_units = len(unit_priority)
-        self._unit_priority = unit_priority
+    def __init__(self, unit_hash: NDArray[np.uint32], top: int, per_stratum: int) -> None:
+        self.n_units = len(unit_hash)
+        self._unit_hash = unit_hash
         self.sums = np.zeros(self.n_units)
         self.squares = np.zeros(self.n_units)
         self.scale = np.zeros(self.n_units)
@@ -104,8 +120,8 @@ class UnitTally:
         self._refresh_bins_per_value()
         self._refresh_floor()
 
-    def add(self, dense: NDArray[np.floating], passage: Passage) -> None:
-        """Count the activations [tokens, units] of a passage. Passages come in the order of the text.
+    def add(self, dense: Dense, passage: Passage) -> None:
+        """Count the activations of a passage. Passages come in the order of the text.
 
         Raises SaeError for an activation above zero that is not finite.
         """
@@ -163,12 +179,12 @@ class UnitTally:
         if len(over):
             self._grow(entries.unit[over], entries.value[over])
             bins = entries.value * take(self._bins_per_value, entries.unit)
-        cell = take(self._before_first_bin, entries.unit) + np.ceil(bins).astype(np.int64)
+        cell: NDArray[np.int64] = take(self._before_first_bin, entries.unit) + np.ceil(bins).astype(np.int64)
         np.add.at(self.histogram.reshape(-1), cell, 1)
         return cell
 
     def _offer_samples(self, entries: Entries, cell: NDArray[np.int64], passage: Passage) -> None:
-        priority = take(passage.priority, entries.token) ^ take(self._unit_priority, entries.unit)
+        priority = priorities(take(passage.hash, entries.token), take(self._unit_hash, entries.unit))
         rows = np.flatnonzero(priority < take(self.samples.limits, cell >> _BINS_PER_STRATUM_LOG2))
         chosen = entries[rows]
         self.samples.offer(Kept(chosen.unit, priority[rows], take(passage.position, chosen.token), chosen.value))
@@ -188,8 +204,7 @@ class UnitTally:
         self._refresh_bins_per_value()
 
     def _stratum_of(self, unit: NDArray[np.int64], value: NDArray[np.float32]) -> NDArray[np.int64]:
-        group: NDArray[np.int64] = unit * STRATA + (bin_of(value, self.scale[unit]) >> _BINS_PER_STRATUM_LOG2)
-        return group
+        return unit * STRATA + (bin_of(value, self.scale[unit]) >> _BINS_PER_STRATUM_LOG2)
 
     def _refresh_bins_per_value(self) -> None:
         # A unit that has not fired has infinitely many: its first activation is then above the scale.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -24,22 +26,13 @@ def density_figure(fired: npt.NDArray[np.int64], sparsity: Sparsity, name: str) 
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     density = np.log10(fired[fired > 0] / sparsity.tokens)
-    # Bins of a tenth of a decade, from the smallest density that can be seen to 1.
-    lowest = min(np.floor(np.log10(1 / sparsity.tokens)), -1.0)
-    axes.hist(density, bins=np.arange(lowest, 0.05, 0.1).tolist(), color=_BLUE, edgecolor="white", linewidth=0.3)
-    for limit, label in ((ULTRA_LOW_DENSITY, "ultra-low"), (HIGH_DENSITY, "1%")):
-        if np.log10(limit) >= lowest:
-            axes.axvline(np.log10(limit), color=_VERMILION, linestyle="--", linewidth=1.2)
-            axes.annotate(
-                label,
-                (np.log10(limit), 0.97),
-                xycoords=("data", "axes fraction"),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="top",
-                fontsize=9,
-                color=_VERMILION,
-            )
+    lowest = min(int(np.floor(np.log10(1 / sparsity.tokens))), -1)  # the smallest density that can be seen
+    bins = np.linspace(lowest, 0, -10 * lowest + 1)  # tenths of a decade, up to a latent that always fires
+    axes.hist(density, bins=bins.tolist(), color=_BLUE, edgecolor="white", linewidth=0.3)
+    if np.log10(ULTRA_LOW_DENSITY) > lowest:
+        _mark(axes, ULTRA_LOW_DENSITY, "ultra-low ", side="right")
+    if np.log10(HIGH_DENSITY) > lowest:
+        _mark(axes, HIGH_DENSITY, " above 1%", side="left")
     axes.set_xlabel("log10 of density (part of the tokens on which a latent is above 0)")
     axes.set_ylabel("latents")
     axes.set_title(
@@ -49,6 +42,13 @@ def density_figure(fired: npt.NDArray[np.int64], sparsity: Sparsity, name: str) 
     )
     axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _mark(axes: Axes, density: float, label: str, *, side: Literal["left", "right"]) -> None:
+    """A dashed line at a density, with its label's `side` at the line."""
+    axes.axvline(np.log10(density), color=_VERMILION, linestyle="--", linewidth=1.2)
+    place = axes.get_xaxis_transform()
+    axes.text(np.log10(density), 0.97, label, transform=place, ha=side, va="top", fontsize=9, color=_VERMILION)
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:

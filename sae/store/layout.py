@@ -52,10 +52,10 @@ A window lies inside one block and is centred on its focus (`window // 2` tokens
 block (for a top context: of the segment), where it is shifted. It can hold the end of one document and the beginning
 of the next. Windows around different tokens can overlap: whoever needs disjoint contexts compares positions.
 
-A slice's edges are those of the 13 equal slices of [0, max], moved (but for max) to the nearest edge of the histogram's
-bins, so that counts are exact and a sample belongs to exactly one slice. A token is in slice i when edges[i] < activation
-<= edges[i + 1], the activation being rounded to float32. A unit that never fires has zeros for statistics and
-edges and no records, but it has random contexts.
+A slice's edges are those of the 13 equal slices of [0, max], moved (but for max) to the nearest edge of the
+histogram's bins, so that counts are exact and a sample belongs to exactly one slice. A token is in slice i when
+edges[i] < activation <= edges[i + 1], the activation being rounded to float32. A unit that never fires has zeros for
+statistics and edges and no records, but it has random contexts.
 
 Statistics: `fired` is the number of tokens with an activation above 0 and `density` its share of all tokens; `max`,
 `mean` and `mean_square` are of max(activation, 0) over all tokens, as float32; `scale`, the end of the histogram, is

@@ -16,12 +16,15 @@ class Subject(Protocol):
 
     name: for people and unit ids. fingerprint: `fingerprint_of` its weights. context: the most tokens it reads at
     once. vocab_size: token ids are below it. hooks: the places whose activations can be read and replaced.
+    exported_from: fingerprint of the subject whose weights were rounded to these, or None.
     """
 
     @property
     def name(self) -> str: ...
     @property
     def fingerprint(self) -> str: ...
+    @property
+    def exported_from(self) -> str | None: ...
     @property
     def context(self) -> int: ...
     @property

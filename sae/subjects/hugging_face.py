@@ -53,6 +53,8 @@ class HuggingFaceSubject:
     of the MLP's last projection), hook_mlp_out (output of the MLP). Raises BadInput for a model of unknown layout.
     """
 
+    exported_from: str | None = None
+
     def __init__(self, model: nn.Module, name: str) -> None:
         self.model, self.name = model.eval(), name
         self._layout = _layout_of(model, name)

@@ -260,8 +260,8 @@ class OneLayerSubject:
 
     hooks: tuple[str, ...] = HOOKS
 
-    def __init__(self, model: OneLayerTransformer, name: str) -> None:
-        self.model, self.name = model.eval(), name
+    def __init__(self, model: OneLayerTransformer, name: str, *, exported_from: str | None = None) -> None:
+        self.model, self.name, self.exported_from = model.eval(), name, exported_from
         self.fingerprint = fingerprint_of(model)
         self.context, self.vocab_size = model.config.n_ctx, model.config.d_vocab
 
@@ -299,7 +299,7 @@ class OneLayerSubject:
         return (centred * self.model.ln_final.w) @ self.model.unembed.W_U
 
     def to(self, dtype: torch.dtype) -> OneLayerSubject:
-        return self.with_model(copy.deepcopy(self.model).to(dtype), self.name)
+        return OneLayerSubject(copy.deepcopy(self.model).to(dtype), self.name, exported_from=self.exported_from)
 
     def with_model(self, model: OneLayerTransformer, name: str) -> OneLayerSubject:
         return OneLayerSubject(model, name)

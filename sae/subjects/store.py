@@ -28,11 +28,13 @@ def save_subject(
     training: dict[str, Any],
     dtype: str,
     companions: dict[str, bytes],
+    exported_from: str | None = None,
 ) -> dict[str, Any]:
     """Write a subject's folder and return its manifest, which is written last: without it the folder is not whole.
 
     corpus: at least "name" and "tokenizer_sha256". training: what was done and reached. dtype: of the stored weights,
-    "float16" or "float32". companions: the files kept beside the weights, by name (tokenizer.json, vocab.json, ...).
+    "float16" or "float32". companions: the files kept beside the weights, by name (tokenizer.json, vocab.json, ...). exported_from: fingerprint of
+    the subject whose weights were rounded to these.
     """
     stored = storage_dtype(dtype)
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,6 +53,7 @@ def save_subject(
         "corpus": corpus,
         "training": training,
         "dtype": dtype,
+        "exported_from": exported_from,
         "files": {file: file_entry(folder / file) for file in sorted(contents)},
     }
     write_atomically(folder / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
@@ -92,7 +95,7 @@ def load_folder(folder: Path) -> OneLayerSubject:
     except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise BadInput(f"{folder}: the weights do not fit the manifest's config ({reason})") from error
-    return OneLayerSubject(model, name)
+    return OneLayerSubject(model, name, exported_from=manifest.get("exported_from"))
 
 
 def check_files(folder: Path, manifest: dict[str, Any]) -> None:

@@ -73,7 +73,9 @@ def export_subject(folder: Path, out: Path, dtype: str, corpus: Corpus) -> dict[
     manifest = read_manifest(folder)
     if manifest["corpus"] != _corpus_entry(corpus):
         raise BadInput(f"{corpus.path}: not the corpus that {folder} was trained on; give that one")
-    model = load_folder(folder).model.to(storage_dtype(dtype)).to(torch.float32)
+    original = load_folder(folder)
+    fingerprint = original.fingerprint
+    model = original.model.to(storage_dtype(dtype)).to(torch.float32)
     training = manifest["training"]
     blocks = 8 * training["settings"]["validation_blocks"]
     loss, tokens = validation_loss(model, corpus.split("validation").tokens, blocks)
@@ -90,6 +92,7 @@ def export_subject(folder: Path, out: Path, dtype: str, corpus: Corpus) -> dict[
         },
         dtype=dtype,
         companions={file: (folder / file).read_bytes() for file in manifest["files"] if file != WEIGHTS},
+        exported_from=fingerprint,
     )
 
 

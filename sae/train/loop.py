@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from sae.dictionaries import read_manifest, save_dictionary
-from sae.dictionaries.files import write_atomically
+from sae.dictionaries.files import CONFIG_FILE, write_atomically
 from sae.errors import BadInput
 from sae.subjects.seeds import generator
 from sae.train.checkpoint import CHECKPOINT_FILE, RunState, read_checkpoint, write_checkpoint
 from sae.train.config import TrainConfig
-from sae.train.median import geometric_median
 from sae.train.identity import corpus_identity, subject_identity
+from sae.train.median import geometric_median
 from sae.train.relu_l1 import Losses
 from sae.train.resampling import resample_dead
 from sae.train.schedule import dead_window, l1_coefficient, learning_rate, resample_after
@@ -118,6 +118,7 @@ class _Run:
         training = manifest.get("training", {})
         identity = {key: manifest.get(key) for key in self._identity}
         self._check_same(training.get("settings", {}), identity)
+        (self._out / CHECKPOINT_FILE).unlink(missing_ok=True)  # left by a kill between the two last lines of `finish`
         return manifest
 
     def start(self) -> None:
@@ -127,6 +128,8 @@ class _Run:
         except OSError as error:
             raise BadInput(f"{self._out}: {error.strerror}; name a folder that can be written") from error
         stored = read_checkpoint(self._out)
+        if stored is None and (self._out / CONFIG_FILE).exists():
+            raise BadInput(f"{self._out}: holds a dictionary of another tool; name another --out")
         if stored is None:
             inputs = torch.cat(list(self._stream.sample(self._config.median_inputs, "geometric median")))
             self._state.mean_norm = float(torch.linalg.vector_norm(inputs, dim=1, dtype=torch.float32).mean())

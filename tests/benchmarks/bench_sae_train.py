@@ -77,7 +77,7 @@ def _plain(batch: Tensor) -> Callable[[], object]:
             assert decoder.grad is not None
             decoder.grad -= (decoder.grad * decoder).sum(dim=1, keepdim=True) * decoder
             optimiser.step()
-            decoder /= decoder.norm(dim=1, keepdim=True)
+            decoder.div_(decoder.norm(dim=1, keepdim=True))
 
     return step
 

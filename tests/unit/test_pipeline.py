@@ -19,7 +19,7 @@ from autointerp.errors import (
     RateLimited,
     Unsupported,
 )
-from autointerp.pipeline import Method, baselines, explain, judge
+from autointerp.pipeline import Method, baselines, explain, judge, not_split
 from autointerp.presets import OPENAI, TM, Preset
 from autointerp.protocols import ChatReply, ChatRequest, EchoReply, EchoRequest
 from autointerp.types import Explanation, Reason, Role, Scored, Stratum, Unscored
@@ -237,3 +237,13 @@ def test_baselines_can_be_limited_to_the_metric_that_ranks() -> None:
         ("openai.token_lookup", "pearson"),
         ("openai.token_lookup.random_only", "pearson"),
     ]
+
+
+def test_a_unit_that_could_not_be_split_keeps_its_rows_too() -> None:
+    why = Unscored(Reason.TOO_FEW_CONTEXTS, "top: 3 of 16")
+    (judged,) = not_split(small(OPENAI), unit(), why, Role.EXPLANATION)
+    assert len(judged.scores) == len(OPENAI.sample_sets) * len(OPENAI.metrics)
+    assert {score.outcome for score in judged.scores} == {why}
+    bare = not_split(small(OPENAI), unit(), why, Role.BASELINE)
+    assert [one.scores[0].scorer for one in bare] == ["openai.token_lookup", "openai.constant"]
+    assert {(score.role, score.outcome) for one in bare for score in one.scores} == {(Role.BASELINE, why)}

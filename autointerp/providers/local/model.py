@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from autointerp.errors import ContextOverflow, ProviderError, Unsupported
 from autointerp.protocols import ChatReply, ChatRequest, EchoReply, EchoRequest
 from autointerp.providers.local.attention_cache import Layers, PrefixCache, batch_of, cache_of, layers_of
 from autointerp.providers.local.generation import Answer
+from autointerp.providers.local.linear import ExactHead, pack_linears
 from autointerp.providers.local.tokens import ChatTokenizer
 from autointerp.types import Usage
 
@@ -38,7 +39,7 @@ class CausalModel:
         config = network.config.get_text_config(decoder=True)
         if not set(getattr(config, "layer_types", None) or ()) <= _ATTENTION:
             raise Unsupported(f"{served}: the layers of {config.model_type} are not all attention: serve it elsewhere")
-        self._network = _with_exact_head(network.eval())
+        self._network = _prepared(network.eval())
         self._tokenizer = tokenizer
         self._served = served
         self._context = min(context, getattr(config, "max_position_embeddings", None) or context)
@@ -136,22 +137,12 @@ class CausalModel:
             )
 
 
-class _ExactHead(nn.Module):
-    """The vocabulary's projection in float32: bfloat16 logits near 20 lie 0.125 apart, which makes ties of choices."""
-
-    def __init__(self, head: nn.Linear) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(head.weight.float(), requires_grad=False)
-        self.bias = None if head.bias is None else nn.Parameter(head.bias.float(), requires_grad=False)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return nn.functional.linear(hidden.float(), self.weight, self.bias)
-
-
-def _with_exact_head(network: Network) -> Network:
+def _prepared(network: Network) -> Network:
+    """The network with its weights laid out for this processor, and logits that are exact where it matters."""
     head = network.get_output_embeddings()
-    if head.weight.dtype != torch.float32:
-        network.set_output_embeddings(_ExactHead(head))
+    weight, bias = head.weight, head.bias
+    pack_linears(network)
+    network.set_output_embeddings(ExactHead(network.get_output_embeddings(), weight, bias))
     return network
 
 

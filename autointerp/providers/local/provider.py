@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from autointerp.errors import AutointerpError, BadInput
+from autointerp.errors import AutointerpError, BadInput, ProviderError
 from autointerp.protocols import Capabilities, ChatRequest, EchoRequest, Reply, Request
 from autointerp.providers.local import weights
+from autointerp.providers.settings import checked_settings
 
 if TYPE_CHECKING:
     from autointerp.providers.local.model import CausalModel
@@ -67,6 +68,16 @@ class LocalProvider:
         self._waiting: deque[_Asked] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="local-model")
+
+    @classmethod
+    def configured(cls, model: str, settings: Mapping[str, Any]) -> LocalProvider:
+        """From a job's settings: `path` is where `model` is; the others are those of the constructor.
+
+        Raises BadJob for a setting that is unknown or of another type.
+        """
+        places = {} if settings.get("path") is None else {model: settings["path"]}
+        others = {name: value for name, value in settings.items() if name != "path"}
+        return cls(places, **checked_settings("local", others, cls.__init__))
 
     def capabilities(self, model: str) -> Capabilities:
         """What models in process can do; the same whether or not they are loaded."""
@@ -132,8 +143,10 @@ class LocalProvider:
             replies: list[Reply | Exception] = []
             replies += model.chat([request for request in requests if isinstance(request, ChatRequest)])
             replies += [model.echo(request) for request in requests if isinstance(request, EchoRequest)]
-        except (AutointerpError, RuntimeError, MemoryError) as error:
+        except AutointerpError as error:
             return [error] * len(requests)
+        except (RuntimeError, MemoryError) as error:  # torch's errors, most often of memory
+            return [ProviderError(f"the model in process failed: {error}")] * len(requests)
         return replies
 
     def _model(self, name: str) -> CausalModel:

@@ -70,8 +70,9 @@ class ChatTokenizer:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def spelling(self, token: int) -> str:
-        """One token as text, special tokens included."""
-        return str(self._tokenizer.decode([token], clean_up_tokenization_spaces=False))
+        """One token as text; one that is no whole character is shown in the vocabulary's own spelling."""
+        text = str(self._tokenizer.decode([token], clean_up_tokenization_spaces=False))
+        return str(self._tokenizer.convert_ids_to_tokens(token)) if "\ufffd" in text else text
 
     def end_of_turn(self, declared: Iterable[int]) -> frozenset[int]:
         """Ids that end an answer: those `declared` by the model's files, and the known names the vocabulary holds."""

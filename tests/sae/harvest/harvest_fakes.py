@@ -89,7 +89,12 @@ def write_corpus(folder: Path, tokens: NDArray[np.integer], *, vocab: int, docum
         stream = tokens.reshape(-1) if split == "heldout" else tokens[:0].reshape(-1)
         for number, part in enumerate(np.array_split(stream, documents)):
             if len(part):  # the writer adds the end-of-text token that closes each
-                text = {"document": f"d{number}", "domain": f"domain {number % 2}", "source": "fake", "name": str(number)}
+                text = {
+                    "document": f"d{number}",
+                    "domain": f"domain {number % 2}",
+                    "source": "fake",
+                    "name": str(number),
+                }
                 writer.add(part[:-1].astype(np.uint16), **text)
         splits[split] = writer.close()
     (folder / "vocab.json").write_text(json.dumps([f"t{number}" for number in range(vocab)]))

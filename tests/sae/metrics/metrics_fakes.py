@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,3 +48,14 @@ class TinySubject:
     def logits(self, tokens: Tensor, *, hook: str | None = None, replacement: Tensor | None = None) -> Tensor:
         activations = self.activations(tokens, HOOK) if replacement is None else replacement
         return self.skip[tokens] + activations @ self.unembedding
+
+
+def likely_tokens(subject: TinySubject, seed: int, blocks: int = 40, length: int = 12) -> np.ndarray:
+    """Text of which the subject is a good model: sampled from it."""
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(0, subject.vocab_size, (blocks, length))
+    for position in range(1, length):
+        logits = subject.logits(torch.from_numpy(tokens[:, :position]))[:, -1].double()
+        cumulative = torch.softmax(logits, dim=-1).cumsum(dim=-1).numpy()
+        tokens[:, position] = (rng.random((blocks, 1)) > cumulative).sum(axis=1).clip(0, subject.vocab_size - 1)
+    return tokens.astype(np.uint16)

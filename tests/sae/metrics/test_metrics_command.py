@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import typer
-from metrics_fakes import HOOK, TinySubject
+from metrics_fakes import HOOK, TinySubject, likely_tokens
 from typer.testing import CliRunner
 
 import sae.corpus
@@ -43,7 +43,7 @@ class Text:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
-    tokens = np.random.default_rng(0).integers(0, 11, (30, 12)).astype(np.uint16)
+    tokens = likely_tokens(TinySubject.random(0), 1, blocks=30)
     monkeypatch.setattr(sae.subjects, "load_subject", lambda name: TinySubject.random(0))
     monkeypatch.setattr(sae.corpus.Corpus, "open", lambda path: Text(tokens))
     app = typer.Typer()

@@ -15,6 +15,7 @@ from sae.errors import BadInput
 from sae.subjects import HuggingFaceSubject, load_subject, shuffle_weights
 
 transformers = pytest.importorskip("transformers")
+gguf = pytest.importorskip("gguf")
 
 LAYERS, WIDTH, NEURONS, VOCAB = 3, 16, 40, 50
 TOKENS = torch.randint(0, VOCAB, (2, 9), generator=torch.Generator().manual_seed(0))
@@ -23,7 +24,7 @@ TOKENS = torch.randint(0, VOCAB, (2, 9), generator=torch.Generator().manual_seed
 def llama(**changes: Any) -> nn.Module:
     sizes = {"hidden_size": WIDTH, "intermediate_size": NEURONS, "num_hidden_layers": LAYERS}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 32}
-    config = transformers.LlamaConfig(vocab_size=VOCAB, **sizes, **heads, **changes)
+    config = transformers.LlamaConfig(vocab_size=VOCAB, **(sizes | heads | changes))
     return transformers.LlamaForCausalLM(config)
 
 
@@ -211,3 +212,47 @@ def test_without_transformers_the_message_says_what_to_install(monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(BadInput, match=r"needs transformers; install this package with the extra \[local\]"):
         load_subject("some/model")
+
+
+def write_gguf(path: Path, model: nn.Module) -> None:
+    """A Llama in llama.cpp's format, by the letter of its names; without a tokenizer."""
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(LAYERS)
+    writer.add_context_length(32)
+    writer.add_embedding_length(WIDTH)
+    writer.add_feed_forward_length(NEURONS)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(4)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_vocab_size(VOCAB)
+    weights = {name: value.detach().numpy() for name, value in model.state_dict().items()}
+    writer.add_tensor("token_embd.weight", weights["model.embed_tokens.weight"])
+    writer.add_tensor("output_norm.weight", weights["model.norm.weight"])
+    writer.add_tensor("output.weight", weights["lm_head.weight"])
+    names = {
+        "attn_norm": "input_layernorm",
+        "ffn_norm": "post_attention_layernorm",
+        "attn_v": "self_attn.v_proj",
+        "attn_output": "self_attn.o_proj",
+        "ffn_gate": "mlp.gate_proj",
+        "ffn_up": "mlp.up_proj",
+        "ffn_down": "mlp.down_proj",
+    }
+    for layer in range(LAYERS):
+        for theirs, ours in names.items():
+            writer.add_tensor(f"blk.{layer}.{theirs}.weight", weights[f"model.layers.{layer}.{ours}.weight"])
+        for part in "qk":  # llama.cpp keeps the two halves of each rotated pair side by side
+            W = weights[f"model.layers.{layer}.self_attn.{part}_proj.weight"].reshape(4, 2, 2, WIDTH)
+            writer.add_tensor(f"blk.{layer}.attn_{part}.weight", W.swapaxes(1, 2).reshape(WIDTH, WIDTH).copy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_a_gguf_file_is_loaded(tmp_path: Path) -> None:
+    model = llama(num_key_value_heads=4)
+    write_gguf(tmp_path / "small.gguf", model)
+    subject = load_subject(str(tmp_path / "small.gguf"))
+    assert (subject.name, subject.context, subject.vocab_size) == ("small", 32, VOCAB)
+    torch.testing.assert_close(subject.logits(TOKENS), model.eval()(input_ids=TOKENS).logits.detach())

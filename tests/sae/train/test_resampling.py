@@ -20,13 +20,13 @@ CPU = torch.device("cpu")
 DEAD = [1, 5, 6]
 
 
-def trainer_with_dead(seed: int = 0) -> ReluL1Trainer:
+def trainer_with_dead(seed: int = 0, dtype: Any = "float32") -> ReluL1Trainer:
     """Eight latents on four dimensions, of which `DEAD` never fire, after a few steps that filled Adam's moments."""
-    config = TrainConfig(expansion=2, batch_size=32)
+    config = TrainConfig(expansion=2, batch_size=32, dtype=dtype)
     trainer = ReluL1Trainer(config, torch.tensor([0.1, 0.2, 0.3, 0.4]), np.random.default_rng(seed), CPU)
     inputs = torch.randn(32, 4, generator=torch.Generator().manual_seed(seed))
     for _ in range(3):
-        trainer.step(inputs, learning_rate=1e-3, l1_coefficient=0.01, measure=False)
+        trainer.step(inputs.to(getattr(torch, dtype)), learning_rate=1e-3, l1_coefficient=0.01, measure=False)
     state = trainer.state()
     state["b_enc"][DEAD] = -100.0
     state["steps_silent"] = torch.tensor([9 if latent in DEAD else 0 for latent in range(8)])
@@ -84,6 +84,17 @@ def test_a_resampled_latent_is_an_input_as_the_paper_makes_it() -> None:
     assert float(fired.min()) > 0
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_next_step_sees_the_resampled_latents(dtype: str) -> None:
+    trainer = trainer_with_dead(dtype=dtype)
+    inputs = torch.randn(32, 4, generator=torch.Generator().manual_seed(3)).to(getattr(torch, dtype))
+    trainer.step(inputs, learning_rate=1e-9, l1_coefficient=0.0, measure=False)
+    assert trainer.steps_silent[DEAD].tolist() == [10, 10, 10]
+    resample(trainer, [inputs])
+    trainer.step(inputs, learning_rate=1e-9, l1_coefficient=0.0, measure=False)
+    assert trainer.steps_silent[DEAD].tolist() == [0, 0, 0]
+
+
 def test_inputs_with_more_loss_are_drawn_more_often() -> None:
     # One input has ten times the norm of the others and so by far the greatest loss squared.
     inputs = torch.randn(50, 4, generator=torch.Generator().manual_seed(2)) * 0.1
@@ -93,6 +104,27 @@ def test_inputs_with_more_loss_are_drawn_more_often() -> None:
     resample(trainer, [inputs])
     cosines = trainer.state()["W_dec"][DEAD] @ (far / far.norm())
     assert float(cosines.max()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_inputs_are_drawn_in_proportion_to_the_square_of_their_loss() -> None:
+    # Losses 1 and 3: squared the second is drawn with p = 0.9 (unsquared it would be 0.75, evenly 0.5).
+    drawn: list[float] = []
+
+    class OneDead:
+        steps_silent = torch.tensor([0, 9])
+
+        def input_losses(self, x: Tensor, *, l1_coefficient: float) -> Tensor:
+            return x[:, 0]
+
+        def replace_latents(self, latents: Tensor, inputs: Tensor, alive: Tensor) -> None:
+            assert (latents.tolist(), alive.tolist()) == ([1], [True, False])
+            drawn.append(float(inputs[0, 0]))
+
+    trainer: Any = OneDead()
+    rng = np.random.default_rng(0)
+    for _ in range(600):
+        resample_dead(trainer, [torch.tensor([[1.0], [3.0]])], window=9, l1_coefficient=0.0, batch_size=8, rng=rng)
+    assert drawn.count(3.0) / 600 == pytest.approx(0.9, abs=0.05)  # four standard deviations
 
 
 def test_without_dead_latents_no_input_is_read() -> None:

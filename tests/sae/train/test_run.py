@@ -160,6 +160,20 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path, finished: bool) -> N
         run(tmp_path, (small_world()[0], small_world(5)[1]))
 
 
+def test_a_dictionary_of_another_tool_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "cfg.json").write_text("{}")
+    with pytest.raises(BadInput, match="holds a dictionary of another tool"):
+        run(tmp_path)
+    assert (tmp_path / "cfg.json").read_text() == "{}"
+
+
+def test_a_checkpoint_left_beside_a_finished_dictionary_is_cleared(tmp_path: Path) -> None:
+    done = run(tmp_path)
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"left over")
+    assert run(tmp_path) == done
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
 @pytest.mark.parametrize("keep", [0, 7, 100, -1])
 def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path: Path, keep: int) -> None:
     with pytest.raises(Killed):

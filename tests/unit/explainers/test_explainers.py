@@ -44,8 +44,8 @@ def question(explainer: Explainer, split: ExplainSplit = SPLIT) -> str:
 
 
 def blocks(text: str) -> list[list[tuple[str, str]]]:
-    """The lines of each block as (token, level)."""
-    found = re.findall(r"^<start>\n(.*?)^<end>\n", text, re.DOTALL | re.MULTILINE)
+    """The lines of each block as (token, level): a block is a run of lines with a tab."""
+    found = re.findall(r"(?:^[^\t\n]*\t\d+\n)+", text, re.MULTILINE)
     return [[tuple(line.split("\t")) for line in block.splitlines()] for block in found]  # type: ignore[misc]
 
 
@@ -198,10 +198,11 @@ def test_hostile_tokens_stay_inert(explainer: type[Explainer]) -> None:
     plain = request(explainer(settings(Scale.LEVELS_9)), ExplainSplit((make_record(["a"], [1.0]),)))
     assert hostile.messages[:-1] == plain.messages[:-1]
     text = hostile.messages[-1].content
-    lines = text[text.index("<start>\n") + len("<start>\n") :].split("\n")[: len(HOSTILE_TOKENS)]
+    lines = [line for line in text.split("\n") if "\t" in line]
+    assert len(lines) == len(HOSTILE_TOKENS) == len(blocks(text)[0])
     assert [line.count("\t") for line in lines] == [1] * len(HOSTILE_TOKENS)
     assert {line.split("\t")[1] for line in lines} == {"9"}
-    assert text.split("\n").count("<end>") == 1
+    assert text.split("\n").count("<end>") == (1 if explainer is TokenActivationExplainer else 0)
     assert "49" not in text
     assert "<|im_end|>" not in text
     assert all(character.isprintable() or character in "\n\t" for character in text)

@@ -299,6 +299,34 @@ def test_a_near_duplicate_in_another_pool_is_kept_on_the_same_side() -> None:
             assert len(set(clusters)) == len(clusters) == 4  # one of a cluster, as long as there are others
 
 
+def explained_and_scored(first: Listed, second: Listed, window: int) -> UnitRecord | Unscored:
+    """One record for each side, possible only if they are not the same text; and a whole window beside them."""
+    plan = SplitPlan(window, explain={"top": 1}, score={"top": 1, "random": 1})
+    return split_pool(pool([first, second], distinct(Stratum.RANDOM, 1)), plan, 0)
+
+
+def test_it_is_the_cut_windows_that_may_not_overlap() -> None:
+    words = [f"w{n}" for n in range(60)]
+
+    def context(position: int, focus: int) -> Listed:
+        return Listed(Stratum.TOP, words[position : position + 24], [1.0] * 24, focus, position=position)
+
+    # Cut to nine tokens around 20 and 24: 16..24 and 22..28 (clipped at the second context's start).
+    assert isinstance(explained_and_scored(context(0, 20), context(22, 2), 9), Unscored)
+    # The contexts share twenty tokens; the windows around 4 and 20 share none.
+    assert isinstance(explained_and_scored(context(0, 4), context(4, 16), 9), UnitRecord)
+
+
+def test_a_clipped_window_is_compared_by_the_tokens_it_has() -> None:
+    def context(*words: str) -> Listed:
+        return Listed(Stratum.TOP, [*"pqrstuvwxyz", *words], [1.0] * (11 + len(words)), 10 + len(words))
+
+    # Cut to nine tokens both end after five, the last two of which are the same.
+    one, other = context(*"abcde"), context(*"fghde")
+    assert isinstance(explained_and_scored(one, other, 9), UnitRecord)
+    assert isinstance(explained_and_scored(one, context(*"abcde"), 9), Unscored)
+
+
 def test_every_split_of_a_store_is_of_distinct_clusters(store: ContextStore) -> None:
     found = split_unit(store, store.unit(Kind.FEATURE, PLANTED["dense"]), TM, 0)
     assert isinstance(found, UnitRecord)
