@@ -83,6 +83,7 @@ def report(
     for path in (*write_figures(folder), write_report(folder)):
         sys.stdout.write(f"{path}\n")
 
+
 # Of unknown commands and options, and of missing arguments: typer names only the class below it.
 _UsageError = typer.BadParameter.__bases__[0]
 

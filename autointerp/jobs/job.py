@@ -67,6 +67,7 @@ class UnitsSection(_Section):
     neurons: Selection = 0
     control_features: Selection = 0
     control_neurons: Selection = 0
+    min_density: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of a sample and of "all"; lists are taken as they are
 
 
 class BaselinesSection(_Section):

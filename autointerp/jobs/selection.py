@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from autointerp.errors import BadJob
 from autointerp.jobs.job import Job, PresetSection, Selection
@@ -29,11 +30,19 @@ def all_firing(store: ContextStore, kind: Kind) -> tuple[UnitId, ...]:
     return tuple(ids[index] for index in store.firing(kind))
 
 
-def select(store: ContextStore, kind: Kind, selection: Selection, seed: int) -> tuple[UnitId, ...]:
+@lru_cache(maxsize=16)
+def eligible(store: ContextStore, kind: Kind, min_density: float) -> tuple[UnitId, ...]:
+    """The firing units of a kind with at least this density, by index: the population a sample is drawn from."""
+    return tuple(unit for unit in all_firing(store, kind) if store.statistics(unit).density >= min_density)
+
+
+def select(
+    store: ContextStore, kind: Kind, selection: Selection, seed: int, min_density: float = 0.0
+) -> tuple[UnitId, ...]:
     """The units of one kind, in the order of the seeded draw (so that fewer units are a prefix of more).
 
-    A number asks for a random sample of the firing units, whatever their scores or densities: nothing is picked for
-    looking good. Raises BadJob where fewer fire than asked, or an index of a list does not exist.
+    A number asks for a random sample of the eligible units, whatever their scores: nothing is picked for looking good.
+    Raises BadJob where fewer are eligible than asked, or an index of a list does not exist.
     """
     if kind not in store.kinds:
         if selection in (0, []):
@@ -45,13 +54,16 @@ def select(store: ContextStore, kind: Kind, selection: Selection, seed: int) -> 
             if index >= len(ids):
                 raise BadJob(f"{kind.value} {index} does not exist: the store {store.path} has {len(ids)}")
         return tuple(ids[index] for index in selection)
-    firing = all_firing(store, kind)
+    population = eligible(store, kind, min_density)
     if selection == "all":
-        return firing
-    if selection > len(firing):
-        raise BadJob(f"{selection} {kind.value}s asked, but only {len(firing)} fire in the store {store.path}")
-    order = generator(seed, "units", kind.value, str(store.control)).permutation(len(firing))
-    return tuple(firing[index] for index in order[:selection])
+        return population
+    if selection > len(population):
+        rarer = f" with density {min_density:g} or more" if min_density else ""
+        raise BadJob(
+            f"{selection} {kind.value}s asked, but only {len(population)} fire{rarer} in the store {store.path}"
+        )
+    order = generator(seed, "units", kind.value, str(store.control)).permutation(len(population))
+    return tuple(population[index] for index in order[:selection])
 
 
 def _first(units: tuple[UnitId, ...], limit: int | None) -> tuple[UnitId, ...]:
@@ -73,7 +85,7 @@ def groups_of(job: Job, preset: PresetSection, store: ContextStore, control: Con
             continue
         if source is None:
             raise BadJob("units.control_features or control_neurons ask for a control store: name it as store.control")
-        units = _first(select(source, kind, selection, job.seed), most)
+        units = _first(select(source, kind, selection, job.seed, wanted.min_density), most)
         if units:
             groups.append(Group(source, kind, units, role))
     return groups

@@ -34,6 +34,7 @@ __all__ = [
     "METRICS",
     "Value",
     "abs_dev_explained",
+    "centred",
     "evaluate",
     "evaluate_pair",
     "midranks",
@@ -97,6 +98,17 @@ def midranks(values: FloatArray, weights: FloatArray) -> FloatArray:
     return ranks
 
 
+def centred(values: FloatArray, weights: FloatArray) -> FloatArray:
+    """Values [n], not constant, less their weighted mean, on a scale where the largest magnitude is 1.
+
+    Scaled before and after centring, so that no square over- or underflows, whatever the unit of the series.
+    """
+    scaled = values / np.abs(values).max()
+    scaled = scaled - np.average(scaled, weights=weights)
+    result: FloatArray = scaled / np.abs(scaled).max()
+    return result
+
+
 def _pearson(pair: Pair) -> Value:
     undefined = undefined_correlation(pair)
     return _correlation(pair.truth, pair.prediction, pair.weights) if undefined is None else undefined
@@ -144,17 +156,9 @@ def _one_minus(error: FloatArray, spread: FloatArray, weights: FloatArray) -> fl
 
 
 def _correlation(first: FloatArray, second: FloatArray, weights: FloatArray) -> float:
-    a, b = _centred(first, weights), _centred(second, weights)
+    a, b = centred(first, weights), centred(second, weights)
     product = float(weights @ (a * b)) / math.sqrt(float(weights @ (a * a)) * float(weights @ (b * b)))
     return min(1.0, max(-1.0, product))
-
-
-def _centred(values: FloatArray, weights: FloatArray) -> FloatArray:
-    # Scaled first and again after centring, so that no square over- or underflows whatever the unit of the series.
-    scaled = values / np.abs(values).max()
-    scaled = scaled - np.average(scaled, weights=weights)
-    centred: FloatArray = scaled / np.abs(scaled).max()
-    return centred
 
 
 def _same_scale(pair: Pair) -> tuple[FloatArray, FloatArray]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from autointerp.stats.correlation import centred
 from autointerp.stats.series import Pair
 from autointerp.types import FloatArray
 
@@ -143,10 +144,8 @@ def _quotient(product: FloatArray, spread_a: FloatArray, spread_b: FloatArray, s
 
 
 def _standardised(series: FloatArray, weights: FloatArray) -> FloatArray:
-    scaled = series / np.abs(series).max()
-    scaled = scaled - np.average(scaled, weights=weights)
-    scaled = scaled / np.abs(scaled).max()
-    standard: FloatArray = scaled / np.sqrt(np.average(scaled**2, weights=weights))
+    deviation = centred(series, weights)
+    standard: FloatArray = deviation / np.sqrt(np.average(deviation**2, weights=weights))
     return standard
 
 

@@ -16,7 +16,6 @@ from sae.cli.lineage import check_trained_on
 if TYPE_CHECKING:
     from sae.corpus import Corpus
     from sae.dictionaries import Dictionary
-    from sae.subjects import Subject
 
 _STAGES = {"scan": "scanning all units", "records": "reading the contexts"}
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def check_trained_on(manifest: dict[str, Any] | None, subject: Subject, dictionary: Path) -> None:
-    """Raises BadInput where a dictionary's manifest names another subject than this one or the one it was rounded from.
+    """Raises BadInput where a dictionary was trained on another subject than this one or the one it was rounded from.
 
     A dictionary without a manifest of ours (a downloaded one) names none, and is taken as the person gave it.
     """
@@ -19,6 +19,6 @@ def check_trained_on(manifest: dict[str, Any] | None, subject: Subject, dictiona
     trained_on = (manifest or {}).get("subject", {}).get("fingerprint")
     if trained_on not in (None, subject.fingerprint, subject.exported_from):
         raise BadInput(
-            f"{dictionary}: was trained on a subject with fingerprint {trained_on}, this one has {subject.fingerprint}; "
-            "give that subject, or --any-subject if the difference is meant"
+            f"{dictionary}: was trained on a subject with fingerprint {trained_on}, this one has "
+            f"{subject.fingerprint}; give that subject, or --any-subject if the difference is meant"
         )

@@ -33,8 +33,8 @@ def save_subject(
     """Write a subject's folder and return its manifest, which is written last: without it the folder is not whole.
 
     corpus: at least "name" and "tokenizer_sha256". training: what was done and reached. dtype: of the stored weights,
-    "float16" or "float32". companions: the files kept beside the weights, by name (tokenizer.json, vocab.json, ...). exported_from: fingerprint of
-    the subject whose weights were rounded to these.
+    "float16" or "float32". companions: the files kept beside the weights, by name (tokenizer.json, vocab.json, ...).
+    exported_from: fingerprint of the subject whose weights were rounded to these.
     """
     stored = storage_dtype(dtype)
     folder.mkdir(parents=True, exist_ok=True)

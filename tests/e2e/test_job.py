@@ -27,7 +27,7 @@ LINE = re.compile(r"(?P<token>[^\t\n]*)\tunknown")
 
 
 class Reader:
-    """A stand-in for an LLM that really reads its prompts: it explains by what it was shown and simulates by what it was told."""
+    """A stand-in for an LLM that reads its prompts: it explains what it was shown and simulates what it was told."""
 
     name = "scripted"
     asked: list[Request] = []  # noqa: RUF012
@@ -38,7 +38,9 @@ class Reader:
         return cls()
 
     def capabilities(self, model: str) -> Capabilities:
-        return Capabilities(prompt_logprobs=True, generated_logprobs=True, json_mode=True, seed=True, single_token_ten=True)
+        return Capabilities(
+            prompt_logprobs=True, generated_logprobs=True, json_mode=True, seed=True, single_token_ten=True
+        )
 
     async def ask(self, request: Request) -> Reply:
         type(self).asked.append(request)
@@ -65,8 +67,12 @@ class Reader:
         rows = []
         for slot in request.slots:
             token = text[:slot].rsplit("\n", 1)[-1].rstrip("\t")
-            high = ("cats" in told and token.strip() in ("cat", "dog")) or ("digits" in told and token.strip().isdigit())
-            rows.append(tuple(-0.05 if candidate == ("9" if high else "0") else -6.0 for candidate in request.candidates))
+            high = ("cats" in told and token.strip() in ("cat", "dog")) or (
+                "digits" in told and token.strip().isdigit()
+            )
+            rows.append(
+                tuple(-0.05 if candidate == ("9" if high else "0") else -6.0 for candidate in request.candidates)
+            )
         return EchoReply(tuple(rows), "reader-1", Usage(len(text), 0))
 
     async def close(self) -> None: ...
@@ -196,7 +202,15 @@ def test_no_context_is_both_shown_and_scored(finished: Path) -> None:
 
 def test_the_folder_holds_what_is_promised(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
-    assert {"job.toml", "manifest.json", "scores.parquet", "ranking.csv", "report.html", "figures", "units.jsonl.gz"} <= names
+    assert {
+        "job.toml",
+        "manifest.json",
+        "scores.parquet",
+        "ranking.csv",
+        "report.html",
+        "figures",
+        "units.jsonl.gz",
+    } <= names
     assert {path.suffix for path in (finished / "figures").iterdir()} == {".svg", ".png"}
     manifest = json.loads((finished / "manifest.json").read_text())
     assert manifest["calls"]["live"] > 0
@@ -214,7 +228,9 @@ def test_the_report_is_self_contained_and_inert(finished: Path) -> None:
     assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", page)
 
 
-def test_the_same_job_on_the_same_ledger_gives_the_same_bytes(finished: Path, stores: Path, tmp_path: Path, reader: type[Reader]) -> None:
+def test_the_same_job_on_the_same_ledger_gives_the_same_bytes(
+    finished: Path, stores: Path, tmp_path: Path, reader: type[Reader]
+) -> None:
     job = finished / "job.toml"
     again = run_job(load_job(job), job.parent, tmp_path / "again")
     for name in ("scores.parquet", "units.jsonl.gz", "ranking.csv"):
@@ -238,7 +254,9 @@ def test_replay_only_never_asks(stores: Path, tmp_path: Path, reader: type[Reade
 
 
 @pytest.mark.parametrize("kind", ["ChatRequest", "EchoRequest"])
-def test_peer_defect_failed_calls_are_unscored_and_never_zero(stores: Path, tmp_path: Path, reader: type[Reader], kind: str) -> None:
+def test_peer_defect_failed_calls_are_unscored_and_never_zero(
+    stores: Path, tmp_path: Path, reader: type[Reader], kind: str
+) -> None:
     """A failed call must not become an all-zero prediction that is scored (PEERS: OAI, TDB, NP, DEL)."""
     (tmp_path / "store").symlink_to(stores / "store")
     (tmp_path / "control").symlink_to(stores / "control")
@@ -277,7 +295,9 @@ def test_a_refused_key_stops_the_job(stores: Path, tmp_path: Path, reader: type[
         (('control = "control"', 'control = "store"'), "is not a control"),
     ],
 )
-def test_a_wrong_job_is_refused_in_one_line(stores: Path, tmp_path: Path, change: tuple[str, str], complaint: str) -> None:
+def test_a_wrong_job_is_refused_in_one_line(
+    stores: Path, tmp_path: Path, change: tuple[str, str], complaint: str
+) -> None:
     for name in ("store", "control"):
         (tmp_path / name).symlink_to(stores / name)
     assert change[0] in JOB

@@ -267,3 +267,16 @@ def test_coverage_is_about_its_level(metric: str, counts: dict[str, int]) -> Non
         interval = scored(score_with_interval(metric, t, p, names(t), s, seed=seed, resamples=200))[1]
         held += interval.low <= score <= interval.high
     assert 0.91 <= held / 250 <= 0.99
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e150])
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_unit_of_the_activations_does_not_matter(metric: str, scale: float) -> None:
+    truth, prediction, strata = make(12, {"top": 5, "random": 5}, 20)
+    found = []
+    for factor in (1.0, scale):
+        series = ([factor * t for t in truth], [factor * p for p in prediction])
+        found.append(scored(score_with_interval(metric, *series, names(truth), strata, seed=0)))
+    (one, first), (other, second) = found
+    assert other.value == pytest.approx(one.value)
+    assert (second.low, second.high) == (pytest.approx(first.low), pytest.approx(first.high))
