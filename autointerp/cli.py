@@ -85,13 +85,13 @@ def report(
 
 
 # Of unknown commands and options, and of missing arguments: typer names only the class below it.
-_UsageError = typer.BadParameter.__bases__[0]
+_UsageError: Any = typer.BadParameter.__bases__[0]
 
 
 def main() -> None:
     """Run a command. Exit codes: 0 done, 1 Unscored under --strict, 2 bad input, 3 refused, 4 cap, 130 interrupted."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
     except AutointerpError as error:
         kind = "" if isinstance(error, BadInput) else f"{type(error).__name__}: "
         sys.stderr.write(f"autointerp: {kind}{error}\n")
@@ -102,6 +102,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("autointerp: interrupted; the same command goes on from what the ledger holds\n")
         raise SystemExit(130) from None
+    raise SystemExit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

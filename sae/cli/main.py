@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import typer
 
@@ -26,13 +27,13 @@ app.command()(metrics)
 app.command()(harvest)
 
 # Of unknown commands and options, and of missing arguments: typer names only the class below it.
-_UsageError = typer.BadParameter.__bases__[0]
+_UsageError: Any = typer.BadParameter.__bases__[0]
 
 
 def main() -> None:
     """Run a command. Exit codes: 0 done, 2 bad input (one line), 130 interrupted."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
     except BadInput as error:
         sys.stderr.write(f"sae: {error}\n")
         raise SystemExit(2) from None
@@ -42,6 +43,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("sae: interrupted; the same command goes on where a checkpoint or a download was saved\n")
         raise SystemExit(130) from None
+    raise SystemExit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

@@ -76,6 +76,8 @@ def test_the_wings_do_not_import_one_another() -> None:
 
 def test_no_module_of_autointerp_imports_torch_at_start_up() -> None:
     for path in modules("autointerp"):
+        if path.parent.name == "local":  # loaded with the model, as the test below holds
+            continue
         heavy = [name for name, top in imports(path) if top and name.split(".")[0] in {"torch", "transformers"}]
         assert not heavy, f"{path} imports {heavy} at module level"
 

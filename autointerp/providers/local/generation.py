@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from autointerp.protocols import ChatReply, ChatRequest, TokenLogprobs, request_key
 from autointerp.providers.local.tokens import ChatTokenizer
-from autointerp.seeds import derive
-from autointerp.types import Usage
+from autointerp.seeds import generator
+from autointerp.types import FloatArray, Usage
 
 __all__ = ["Answer"]
 
@@ -18,40 +17,31 @@ _DECIMALS = 5
 class Answer:
     """The answer to one request, grown token by token.
 
-    place: the request's index in its batch; ends: ids that end an answer; prompt_tokens and cached: lengths for the
-    usage count. The choice is greedy where the temperature is 0 or None; else it is drawn with a generator seeded from
-    the request alone, so that the other answers of a batch have no part in it.
+    prompt_tokens and cached: the prompt's length, and how much of it needed no computing. The choice is greedy where
+    the temperature is 0 or None; else it is drawn with a generator seeded from the request alone, so that the other
+    answers of a batch have no part in it.
     """
 
-    def __init__(
-        self,
-        place: int,
-        request: ChatRequest,
-        tokenizer: ChatTokenizer,
-        ends: frozenset[int],
-        prompt_tokens: int,
-        cached: int,
-    ) -> None:
-        self.place = place
+    def __init__(self, request: ChatRequest, tokenizer: ChatTokenizer, prompt_tokens: int, cached: int) -> None:
         self.prompt_tokens = prompt_tokens
         self.most = request.max_tokens
         self.ids: list[int] = []
         self.finished = False
         self._request = request
         self._tokenizer = tokenizer
-        self._ends = ends
+        self._ends = tokenizer.ends
         self._cached = cached
         self._finish = "length"
         self._logprobs: list[TokenLogprobs] = []
-        self._generator = torch.Generator().manual_seed(derive(request.seed or 0, request_key("local", request)) >> 1)
+        self._draws = generator(request.seed or 0, "sample", request_key("local", request))
 
     @property
     def length(self) -> int:
         """Tokens of prompt and answer so far."""
         return self.prompt_tokens + len(self.ids)
 
-    def extend(self, logits: Tensor) -> None:
-        """Adds the next token, chosen from float32 `logits` [vocabulary]."""
+    def extend(self, logits: FloatArray) -> None:
+        """Adds the next token, chosen from `logits` [vocabulary]."""
         token = self._choose(logits)
         self.ids.append(token)
         if token in self._ends:
@@ -76,19 +66,16 @@ class Answer:
             tuple(self._logprobs),
         )
 
-    def _choose(self, logits: Tensor) -> int:
+    def _choose(self, logits: FloatArray) -> int:
         if not self._request.temperature:
             return int(logits.argmax())
-        weights = torch.softmax(logits.cpu() / self._request.temperature, dim=-1)
-        return int(torch.multinomial(weights, 1, generator=self._generator))
+        sums = np.cumsum(np.exp(_log_softmax(logits / self._request.temperature)))
+        return int(np.searchsorted(sums, self._draws.random() * sums[-1], side="right"))
 
-    def _alternatives(self, logits: Tensor, token: int) -> TokenLogprobs:
-        logprobs = torch.log_softmax(logits, dim=-1)
-        values, ids = logprobs.topk(self._request.top_logprobs)
-        top = {
-            self._tokenizer.spelling(other): round(value, _DECIMALS)
-            for value, other in zip(values.tolist(), ids.tolist(), strict=True)
-        }
+    def _alternatives(self, logits: FloatArray, token: int) -> TokenLogprobs:
+        logprobs = _log_softmax(logits)
+        likeliest = np.argsort(-logprobs, kind="stable")[: self._request.top_logprobs]
+        top = {self._tokenizer.spelling(int(other)): round(float(logprobs[other]), _DECIMALS) for other in likeliest}
         return TokenLogprobs(self._tokenizer.spelling(token), round(float(logprobs[token]), _DECIMALS), top)
 
     def _text(self) -> str:
@@ -99,3 +86,9 @@ class Answer:
         text = self._text() if self._request.stop else ""
         found = [text.find(stop) for stop in self._request.stop if stop in text]
         return min(found, default=None)
+
+
+def _log_softmax(logits: FloatArray) -> FloatArray:
+    shifted = logits - logits.max()
+    normalised: FloatArray = shifted - np.log(np.exp(shifted).sum())
+    return normalised

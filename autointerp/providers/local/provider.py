@@ -120,18 +120,14 @@ class LocalProvider:
                     asked.answer.set_result(outcome)
 
     def _next(self) -> list[_Asked]:
-        """The oldest question; where it is a conversation, others for the same model that wait beside it."""
+        """The oldest question, and others of its kind for the same model that wait beside it."""
         self._waiting = deque(asked for asked in self._waiting if not asked.answer.done())
         if not self._waiting:
             return []
         first = self._waiting.popleft()
-        if isinstance(first.request, EchoRequest):
-            return [first]
-        alike = [
-            asked
-            for asked in self._waiting
-            if isinstance(asked.request, ChatRequest) and asked.request.model == first.request.model
-        ][: self._batch - 1]
+        kind = (type(first.request), first.request.model)
+        alike = [asked for asked in self._waiting if (type(asked.request), asked.request.model) == kind]
+        del alike[self._batch - 1 :]
         for asked in alike:
             self._waiting.remove(asked)
         return [first, *alike]
@@ -140,14 +136,13 @@ class LocalProvider:
         """Runs in the worker's thread. An error belongs to the question it came from, or to all of the batch."""
         try:
             model = self._model(requests[0].model)
-            replies: list[Reply | Exception] = []
-            replies += model.chat([request for request in requests if isinstance(request, ChatRequest)])
-            replies += [model.echo(request) for request in requests if isinstance(request, EchoRequest)]
+            chats = [request for request in requests if isinstance(request, ChatRequest)]
+            echoes = [request for request in requests if isinstance(request, EchoRequest)]
+            return [*(model.chat(chats) if chats else model.echo(echoes))]
         except AutointerpError as error:
             return [error] * len(requests)
         except (RuntimeError, MemoryError) as error:  # torch's errors, most often of memory
             return [ProviderError(f"the model in process failed: {error}")] * len(requests)
-        return replies
 
     def _model(self, name: str) -> CausalModel:
         if name not in self._loaded:

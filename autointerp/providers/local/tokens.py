@@ -6,20 +6,40 @@ inside that spelling, so that it is read as ordinary characters and cannot end a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from autointerp.errors import Unsupported
 from autointerp.protocols import ChatRequest, EchoRequest, Message
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-__all__ = ["ChatTokenizer", "EchoTokens"]
+__all__ = ["ChatTokenizer", "EchoTokens", "Vocabulary"]
 
 # Names under which models know the end of a turn; files do not always list all that apply.
 _END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>", "</s>")
+
+
+class Vocabulary(Protocol):
+    """What is needed of a tokenizer. special: the special tokens' ids by spelling; ends: ids that end a text."""
+
+    special: Mapping[str, int]
+    ends: frozenset[int]
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the text alone; the spellings of special tokens become special tokens."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids, without special tokens."""
+        ...
+
+    def spelling(self, token: int) -> str:
+        """One token as text, special or not; two tokens never look the same."""
+        ...
+
+    def render(self, turns: Sequence[Mapping[str, str]]) -> str:
+        """The chat template's text up to where an answer begins. Raises Unsupported if there is none, or it refuses."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +52,20 @@ class EchoTokens:
 
 
 class ChatTokenizer:
-    """Turns requests into token ids with the model's own chat template. Raises Unsupported where it has none."""
+    """Turns requests into token ids with the model's own chat template."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, model: str) -> None:
-        if not tokenizer.chat_template:
-            raise Unsupported(f"{model} has no chat template: take its instruct version")
-        self._tokenizer = tokenizer
+    def __init__(self, vocabulary: Vocabulary, model: str) -> None:
+        self._vocabulary = vocabulary
         self._model = model
-        added = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
-        self._special = tuple(sorted({*tokenizer.all_special_tokens, *added}))
         self._anchor = ""
         self._anchor_ids: list[int] = []
         self._find_anchor()
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """Ids that end an answer: those the model's files declare, and the known names that its vocabulary holds."""
+        special = self._vocabulary.special
+        return self._vocabulary.ends | {special[name] for name in _END_OF_TURN if name in special}
 
     def chat(self, request: ChatRequest) -> tuple[int, ...]:
         """The prompt's ids, ending where the model's answer begins."""
@@ -67,35 +89,17 @@ class ChatTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Generated ids as text, without special tokens."""
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return self._vocabulary.decode(ids)
 
     def spelling(self, token: int) -> str:
-        """One token as text; one that is no whole character is shown in the vocabulary's own spelling."""
-        text = str(self._tokenizer.decode([token], clean_up_tokenization_spaces=False))
-        return str(self._tokenizer.convert_ids_to_tokens(token)) if "\ufffd" in text else text
-
-    def end_of_turn(self, declared: Iterable[int]) -> frozenset[int]:
-        """Ids that end an answer: those `declared` by the model's files, and the known names the vocabulary holds."""
-        vocabulary = self._tokenizer.get_vocab()
-        named = {vocabulary[name] for name in _END_OF_TURN if name in self._special and name in vocabulary}
-        own = self._tokenizer.eos_token_id
-        return frozenset({*declared, *named} | ({own} if isinstance(own, int) else set()))
+        """One token as text, special tokens included."""
+        return self._vocabulary.spelling(token)
 
     def _render(self, messages: Sequence[Message]) -> tuple[str, set[int]]:
         """The template's text up to the opening of an answer, and the cuts that keep special spellings inert."""
-        from jinja2 import TemplateError
-
         mark = _unused_character(message.content for message in messages)
         turns = [{"role": message.role, "content": self._marked(message.content, mark)} for message in messages]
-        try:
-            # Models that think aloud by default are asked not to; templates of others ignore the variable.
-            marked = self._tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
-            )
-        except TemplateError as error:
-            roles = ", ".join(message.role for message in messages) or "none"
-            raise Unsupported(f"the chat template of {self._model} refuses these turns ({roles}): {error}") from error
-        parts = str(marked).split(mark)
+        parts = self._vocabulary.render(turns).split(mark)
         cuts: set[int] = set()
         length = 0
         for part in parts[:-1]:
@@ -111,7 +115,7 @@ class ChatTokenizer:
     def _inside_special(self, content: str) -> set[int]:
         """Offsets one character into every special token's spelling inside `content`."""
         cuts: set[int] = set()
-        for spelling in self._special:
+        for spelling in self._vocabulary.special:
             start = content.find(spelling)
             while start >= 0:
                 cuts.add(start + 1)
@@ -125,14 +129,14 @@ class ChatTokenizer:
         start = 0
         for cut in sorted({*cuts, len(text)}):
             piece = text[start:cut]
-            ids += self._piece(piece) if start else self._tokenizer.encode(piece, add_special_tokens=False)
+            ids += self._piece(piece) if start else self._vocabulary.encode(piece)
             boundaries[cut] = len(ids)
             start = cut
         return ids, boundaries
 
     def _piece(self, text: str) -> list[int]:
         """Ids of a text that follows other text."""
-        ids: list[int] = self._tokenizer.encode(self._anchor + text, add_special_tokens=False)
+        ids = self._vocabulary.encode(self._anchor + text)
         if ids[: len(self._anchor_ids)] != self._anchor_ids:
             raise Unsupported(
                 f"the tokenizer of {self._model} cannot cut a text before {text[:20]!r}: take another model"
@@ -141,9 +145,9 @@ class ChatTokenizer:
 
     def _find_anchor(self) -> None:
         """Some tokenizers put a space before every text they encode: there, pieces are encoded after a newline."""
-        plain = self._tokenizer.encode("0", add_special_tokens=False)
-        newline = self._tokenizer.encode("\n", add_special_tokens=False)
-        after = self._tokenizer.encode("\n0", add_special_tokens=False)
+        plain = self._vocabulary.encode("0")
+        newline = self._vocabulary.encode("\n")
+        after = self._vocabulary.encode("\n0")
         if after != newline + plain:
             self._anchor, self._anchor_ids = "\n", newline
 

@@ -63,6 +63,7 @@ def load(model: str, source: str, settings: LoadSettings) -> CausalModel:
         import transformers
     except ImportError as error:
         raise BadInput(f"a model in process needs {error.name}: pip install 'autointerp[local]'") from error
+    from autointerp.providers.local.hugging_face import HuggingFaceVocabulary
     from autointerp.providers.local.model import CausalModel
     from autointerp.providers.local.tokens import ChatTokenizer
 
@@ -86,7 +87,7 @@ def load(model: str, source: str, settings: LoadSettings) -> CausalModel:
         raise BadInput(f"{source}: cannot be loaded as a model ({_first_line(error)})") from error
     return CausalModel(
         network.to(device),
-        ChatTokenizer(tokenizer, model),
+        ChatTokenizer(HuggingFaceVocabulary(tokenizer, _declared_ends(network)), model),
         served=f"{model}@{_fingerprint(path, network.config)}",
         context=settings.context,
         prefixes=settings.prefixes,
@@ -119,6 +120,15 @@ def _dtype(name: str, device: str) -> object:
     capable = torch.cpu.get_capabilities()
     fast = device != "cpu" or capable.get("amx_bf16", False) or capable.get("avx512_bf16", False)
     return torch.bfloat16 if fast else torch.float32
+
+
+def _declared_ends(network: Any) -> frozenset[int]:
+    """End-of-sequence ids of the configuration, which may be one, several or none."""
+    ends: set[int] = set()
+    for config in (network.generation_config, network.config):
+        declared = getattr(config, "eos_token_id", None)
+        ends.update([declared] if isinstance(declared, int) else declared or ())
+    return frozenset(ends)
 
 
 def _fingerprint(path: Path, config: object) -> str:

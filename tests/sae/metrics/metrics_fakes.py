@@ -20,6 +20,7 @@ class TinySubject:
     unembedding: Tensor  # [width, vocab]
     name: str = "tiny"
     fingerprint: str = "0123456789abcdef"
+    exported_from: str | None = None
     context: int = 64
     hooks: tuple[str, ...] = (HOOK,)
 

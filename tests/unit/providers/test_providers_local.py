@@ -27,8 +27,7 @@ class FakeModel:
         self.inside = 0
 
     def chat(self, requests: list[ChatRequest]) -> list[ChatReply | ProviderError]:
-        if requests:
-            self.note([request.messages[-1].content for request in requests])
+        self.note([request.messages[-1].content for request in requests])
         return [self.answer(request) for request in requests]
 
     def answer(self, request: ChatRequest) -> ChatReply | ProviderError:
@@ -37,9 +36,9 @@ class FakeModel:
             raise RuntimeError("out of memory")
         return ContextOverflow("long") if text == "long" else ChatReply(text, "stop", request.model, Usage())
 
-    def echo(self, request: EchoRequest) -> EchoReply:
-        self.note("echo")
-        return echo_reply()
+    def echo(self, requests: list[EchoRequest]) -> list[EchoReply | ProviderError]:
+        self.note(len(requests))
+        return [echo_reply() for _ in requests]
 
     def note(self, what: object) -> None:
         self.inside += 1
@@ -56,7 +55,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     return fake
 
 
-async def test_conversations_that_wait_are_answered_together_and_echoes_alone(model: FakeModel) -> None:
+async def test_questions_that_wait_are_of_one_kind_are_answered_together(model: FakeModel) -> None:
     provider = LocalProvider({"m": "model.gguf"}, batch=3)
     assert isinstance(provider, Provider)
     requests = [
@@ -64,11 +63,12 @@ async def test_conversations_that_wait_are_answered_together_and_echoes_alone(mo
         echo_request(),
         *(chat_request(text) for text in "bcd"),
         chat_request("e", model="n"),
+        echo_request("\t.\t"),
     ]
     replies = await asyncio.gather(*map(provider.ask, requests))
-    assert model.given == [["a", "b", "c"], "echo", ["d"], ["e"]]
+    assert model.given == [["a", "b", "c"], 2, ["d"], ["e"]]
     assert [reply.text for reply in replies if isinstance(reply, ChatReply)] == list("abcde")
-    assert replies[1] == echo_reply()
+    assert replies[1] == replies[-1] == echo_reply()
     assert len(model.threads) == 1
     assert threading.current_thread().name not in model.threads
     await provider.ask(chat_request("later"))

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_model import network, save_folder, save_gguf, tokenizer
+from transformers import PreTrainedTokenizerFast
 
-from autointerp.errors import BadInput, ContextOverflow, Unsupported
-from autointerp.protocols import ChatReply, ChatRequest, EchoRequest, Message
+from autointerp.errors import BadInput, ContextOverflow, ProviderError, Unsupported
+from autointerp.protocols import ChatReply, ChatRequest, EchoReply, EchoRequest, Message
+from autointerp.providers.local.hugging_face import HuggingFaceVocabulary
 from autointerp.providers.local.linear import ExactHead, pack_linears
 from autointerp.providers.local.model import CausalModel
 from autointerp.providers.local.tokens import ChatTokenizer
@@ -34,11 +36,23 @@ def model(prefixes: int = 0, context: int = 512) -> CausalModel:
     words = tokenizer()
     return CausalModel(
         copy.deepcopy(network(len(words))),
-        ChatTokenizer(words, "tiny"),
+        spoken(words),
         served="tiny@0",
         context=context,
         prefixes=prefixes,
     )
+
+
+def spoken(words: PreTrainedTokenizerFast) -> ChatTokenizer:
+    return ChatTokenizer(HuggingFaceVocabulary(words), "tiny")
+
+
+def ask(tiny: CausalModel, request: EchoRequest) -> EchoReply:
+    """The reply to one request; its error is raised."""
+    [reply] = tiny.echo([request])
+    if isinstance(reply, ProviderError):
+        raise reply
+    return reply
 
 
 def prompt(messages: tuple[Message, ...]) -> str:
@@ -65,7 +79,7 @@ def test_echo_gives_the_log_probabilities_of_the_plain_pass_at_the_slots() -> No
     pieces = [prompt(request.messages[:-1]) + " the\t", "unknown\n text\t", "unknown\n,\t", "unknown\n"]
     digits = [tokenizer().convert_tokens_to_ids(digit) for digit in DIGITS]
     expected = reference(pieces)[:, digits]
-    reply = model().echo(request)
+    reply = ask(model(), request)
     assert torch.allclose(torch.tensor(reply.logprobs, dtype=torch.float64), expected, atol=2e-5)
     assert reply.model_served == "tiny@0"
     assert all(value == round(value, 5) for row in reply.logprobs for value in row if value is not None)
@@ -75,19 +89,19 @@ def test_a_slot_at_the_very_end_and_whitespace_that_the_template_would_trim_are_
     request = echo("\n the\tunknown\n by\t")
     pieces = [prompt(request.messages[:-1]) + "\n the\t", "unknown\n by\t", "."]
     zero = tokenizer().convert_tokens_to_ids("0")
-    reply = model().echo(request)
+    reply = ask(model(), request)
     assert [row[0] for row in reply.logprobs] == pytest.approx(reference(pieces)[:, zero].tolist(), abs=2e-5)
 
 
 def test_what_stands_at_a_slot_and_after_it_does_not_change_it_but_stays_in_the_context() -> None:
-    one, other = (model().echo(echo(f" the\t{word}\n text\tunknown\n")) for word in ("unknown", "9"))
+    one, other = (ask(model(), echo(f" the\t{word}\n text\tunknown\n")) for word in ("unknown", "9"))
     assert one.logprobs[0] == pytest.approx(other.logprobs[0], abs=2e-5)
     assert one.logprobs[1] != pytest.approx(other.logprobs[1], abs=1e-2)
 
 
 def test_a_candidate_of_two_tokens_is_refused_by_name() -> None:
     with pytest.raises(Unsupported, match=r"'10' as 2 tokens.*0-9"):
-        model().echo(echo(" the\tunknown\n", candidates=(*DIGITS, "10")))
+        ask(model(), echo(" the\tunknown\n", candidates=(*DIGITS, "10")))
 
 
 @pytest.mark.parametrize("prefixes", [1, 4])
@@ -106,7 +120,7 @@ def test_reusing_prefixes_changes_no_number_and_saves_the_work(prefixes: int) ->
     for request in requests:
         fresh = model(0)
         if isinstance(request, EchoRequest):
-            kept, plain = keeping.echo(request), fresh.echo(request)
+            kept, plain = ask(keeping, request), ask(fresh, request)
             for row, expected in zip(kept.logprobs, plain.logprobs, strict=True):
                 assert row == pytest.approx(expected, abs=5e-5)
         else:
@@ -115,9 +129,29 @@ def test_reusing_prefixes_changes_no_number_and_saves_the_work(prefixes: int) ->
             assert isinstance(expected_answer, ChatReply)
             assert answer.text == expected_answer.text
         assert plain.usage.cached_prompt_tokens == 0
-    again = keeping.echo(requests[0])
+    again = ask(keeping, requests[0])
     assert again.usage.cached_prompt_tokens > again.usage.prompt_tokens / 2
-    assert keeping.echo(requests[0]).logprobs == again.logprobs
+    assert ask(keeping, requests[0]).logprobs == again.logprobs
+
+
+@pytest.mark.parametrize("prefixes", [0, 1, 4])
+def test_prompts_of_unequal_length_and_history_are_read_together_as_each_alone(prefixes: int) -> None:
+    other = Message("system", "Another beginning altogether, which is a good deal longer than the first one was. " * 2)
+    texts = [" the\tunknown\n", " the\tunknown\n text\tunknown\n,\tunknown\n", " one\tunknown\n by\tunknown\n"]
+    requests = [echo(text, system) for system in (SYSTEM, other) for text in (*texts, texts[0])]
+    too_long, two_tokens = echo(" the\tunknown\n" * 200), echo(" the\tunknown\n", candidates=("0", "10"))
+    together = model(prefixes)
+    ask(together, echo(" of\tunknown\n"))  # one of the two beginnings is known already
+    replies = together.echo([requests[0], too_long, *requests[1:], two_tokens])
+    assert isinstance(replies.pop(1), ContextOverflow)
+    assert isinstance(replies.pop(), Unsupported)
+    for request, reply in zip(requests, replies, strict=True):
+        assert isinstance(reply, EchoReply)
+        for row, expected in zip(reply.logprobs, ask(model(), request).logprobs, strict=True):
+            assert row == pytest.approx(expected, abs=5e-5)
+    reused = [reply.usage.cached_prompt_tokens > 0 for reply in replies if isinstance(reply, EchoReply)]
+    # With a memory every prompt but the first of the unknown beginning finds something; without one none does.
+    assert reused == [prefixes > 0] * 4 + [prefixes > 1] * 1 + [prefixes > 0] * 3
 
 
 def greedy(request: ChatRequest) -> tuple[str, str]:
@@ -155,7 +189,7 @@ def test_end_tokens_and_stop_strings_end_an_answer() -> None:
         ending.lm_head.weight[2] = 0
         ending.lm_head.weight[[0, 1, *range(3, len(words))]] = 0
         ending.lm_head.bias = torch.nn.Parameter(torch.nn.functional.one_hot(torch.tensor(2), len(words)).float())
-    tiny = CausalModel(ending, ChatTokenizer(words, "tiny"), served="t", context=512)
+    tiny = CausalModel(ending, spoken(words), served="t", context=512)
     [ended] = tiny.chat([chat("Go")])
     assert isinstance(ended, ChatReply)
     assert (ended.text, ended.finish, ended.usage.completion_tokens) == ("", "stop", 1)
@@ -187,7 +221,7 @@ def test_one_prompt_that_is_too_long_does_not_spoil_its_batch() -> None:
     assert isinstance(overflow, ContextOverflow)
     assert "context of 512 tokens" in str(overflow)
     with pytest.raises(ContextOverflow):
-        model(context=40).echo(echo(" the\tunknown\n"))
+        ask(model(context=40), echo(" the\tunknown\n"))
 
 
 def test_what_is_not_offered_is_refused() -> None:
@@ -199,7 +233,7 @@ def test_what_is_not_offered_is_refused() -> None:
     bare = copy.deepcopy(tokenizer())
     bare.chat_template = None
     with pytest.raises(Unsupported, match="no chat template"):
-        ChatTokenizer(bare, "base")
+        spoken(bare).chat(chat("Go"))
 
 
 def test_the_head_is_exact_where_it_matters() -> None:
@@ -238,11 +272,9 @@ def test_laying_out_weights_changes_no_result() -> None:
 
 def test_weights_of_half_precision_give_nearly_the_same_numbers() -> None:
     words = tokenizer()
-    half = CausalModel(
-        copy.deepcopy(network(len(words))).bfloat16(), ChatTokenizer(words, "t"), served="t", context=512
-    )
+    half = CausalModel(copy.deepcopy(network(len(words))).bfloat16(), spoken(words), served="t", context=512)
     request = echo(" the\tunknown\n text\tunknown\n")
-    for row, expected in zip(half.echo(request).logprobs, model().echo(request).logprobs, strict=True):
+    for row, expected in zip(ask(half, request).logprobs, ask(model(), request).logprobs, strict=True):
         assert row == pytest.approx(expected, abs=0.5)
 
 
@@ -251,7 +283,7 @@ def test_a_folder_and_a_gguf_file_of_one_model_give_the_same_numbers(tmp_path: P
     settings = LoadSettings(dtype="float32", threads=1)
     one, other = (load("tiny", str(path), settings) for path in (folder, file))
     request = echo(" the\tunknown\n text\tunknown\n")
-    first, second = one.echo(request), other.echo(request)
+    first, second = ask(one, request), ask(other, request)
     for row, expected in zip(first.logprobs, second.logprobs, strict=True):
         assert row == pytest.approx(expected, abs=2e-5)
     assert first.model_served.startswith("tiny@")
