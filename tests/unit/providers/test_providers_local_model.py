@@ -149,9 +149,10 @@ def test_prompts_of_unequal_length_and_history_are_read_together_as_each_alone(p
         assert isinstance(reply, EchoReply)
         for row, expected in zip(reply.logprobs, ask(model(), request).logprobs, strict=True):
             assert row == pytest.approx(expected, abs=5e-5)
-    reused = [reply.usage.cached_prompt_tokens > 0 for reply in replies if isinstance(reply, EchoReply)]
-    # With a memory every prompt but the first of the unknown beginning finds something; without one none does.
-    assert reused == [prefixes > 0] * 4 + [prefixes > 1] * 1 + [prefixes > 0] * 3
+    usages = [reply.usage for reply in replies if isinstance(reply, EchoReply)]
+    mostly_known = [usage.cached_prompt_tokens > usage.prompt_tokens / 2 for usage in usages]
+    # With a memory, every prompt but the first of the unknown beginning was mostly read before; without one, none was.
+    assert mostly_known == [prefixes > 0] * 4 + [False] + [prefixes > 0] * 3
 
 
 def greedy(request: ChatRequest) -> tuple[str, str]:
