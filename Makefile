@@ -54,8 +54,16 @@ test: $(VENV)/.local lint types
 golden: install
 	$(BIN)/python -m pytest tests/golden --update-golden
 
+HARVEST := $(BIN)/sae harvest --corpus results/assets/corpus
+
 demo: $(if $(LLM),$(VENV)/.local,$(VENV)/.installed)
-	LLM="$(LLM)" UNITS="$(UNITS)" BIN="$(BIN)" sh results/demo.sh
+	rm -rf results/demo/stores && mkdir -p results/demo/stores
+	$(HARVEST) --subject results/assets/subject-A --dictionary results/assets/dictionary-A \
+	  --out results/demo/stores/subject
+	$(HARVEST) --subject "results/assets/subject-A?shuffle=1" --dictionary results/assets/dictionary-A-shuffled \
+	  --out results/demo/stores/shuffled
+	$(BIN)/autointerp run results/demo.toml \
+	  $(if $(LLM),--llm "$(LLM)" $(if $(UNITS),--units $(UNITS)) --out runs/demo-live,--out results/demo)
 
 bench: $(VENV)/.local
 	$(BIN)/python -m tests.benchmarks

@@ -36,14 +36,23 @@ def _print_json(document: Any) -> None:
 def run(
     job: Annotated[Path, typer.Argument(help="The job file (TOML).", show_default=False)],
     out: Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/NAME beside the job file.")] = None,
+    llm: Annotated[
+        str | None,
+        typer.Option(help="Another model than the job's: openai:MODEL, http://HOST/v1:MODEL or local:FILE.gguf."),
+    ] = None,
+    units: Annotated[int | None, typer.Option(min=1, help="With --llm: at most so many units of each group.")] = None,
     strict: Annotated[bool, typer.Option(help="Exit with 1 where a unit stayed Unscored.")] = False,
     json_out: JsonFlag = False,
 ) -> None:
     """Start a job, or go on with one that was interrupted: what the ledger knows is not asked again."""
-    from autointerp.jobs import load_job, run_job
+    from autointerp.jobs import load_job, on_model, run_job
     from autointerp.results import show_text, summarise
 
     loaded = load_job(job)
+    if llm is not None:
+        loaded = on_model(loaded, llm, units)
+    elif units is not None:
+        raise BadInput("--units goes with --llm; the job file says which units otherwise")
     folder = out or job.parent / "runs" / loaded.name
     run_job(loaded, job.parent, folder)
     summary = summarise(folder)

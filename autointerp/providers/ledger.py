@@ -38,8 +38,7 @@ from autointerp.types import Usage
 
 __all__ = ["Ledger", "LedgerStatistics", "ModelStatistics"]
 
-# Failures a replay repeats. Those that stop a job (a wrong key, no credit) say nothing of the request: it stays
-# unasked.
+# Failures a replay repeats. Those that stop a job (a wrong key, no credit) say nothing of the request.
 _REPEATED = (ProviderError, Unsupported, Transient, RateLimited, BadReply, ContextOverflow)
 _FAILURES = {cls.__name__: cls for cls in _REPEATED}
 
@@ -97,8 +96,8 @@ class Ledger:
     async def close(self) -> None:
         """Waits for the calls in flight and their records, then closes the file."""
         await asyncio.gather(*self._in_flight.values(), return_exceptions=True)
-        if self._flush is not None:
-            await self._flush
+        if self._flush is not None and not self._flush.done():
+            await asyncio.wait([self._flush])
         self._writer.shutdown()
         self._engine.dispose()
 
@@ -226,16 +225,14 @@ class Ledger:
         loop = asyncio.get_running_loop()
         while self._pending:
             batch, self._pending = self._pending, []
-            try:
-                await loop.run_in_executor(self._writer, self._commit, [row for row, _ in batch])
-            except LedgerError as error:
-                for _, done in batch:
-                    if not done.done():
-                        done.set_exception(error)
-            else:
-                for _, done in batch:
-                    if not done.done():
-                        done.set_result(None)
+            commit = loop.run_in_executor(self._writer, self._commit, [row for row, _ in batch])
+            await asyncio.wait([commit])
+            error = commit.exception()  # whatever it is, nobody may be left waiting
+            for done in (done for _, done in batch if not done.done()):
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
 
     def _commit(self, rows: list[Mapping[str, Any]]) -> None:
         with explained(self.path), self._engine.begin() as connection:

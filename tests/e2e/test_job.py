@@ -15,8 +15,8 @@ import pytest
 from support.stores import PLANTED, PLANTED_NEURONS, write_store
 
 from autointerp import registry
-from autointerp.errors import Authentication, AutointerpError, BadReply, NotInLedger
-from autointerp.jobs import load_job, run_job
+from autointerp.errors import Authentication, AutointerpError, BadInput, BadReply, NotInLedger
+from autointerp.jobs import load_job, on_model, run_job
 from autointerp.protocols import Capabilities, ChatReply, ChatRequest, EchoReply, EchoRequest, Reply, Request
 from autointerp.providers import Ledger
 from autointerp.results import read_details, read_scores, show_text, summarise
@@ -332,3 +332,25 @@ def test_details_are_readable_text(finished: Path) -> None:
     scored = [record for line in lines for record in line["records"] if record["expected"] is not None]
     assert scored
     assert all(len(record["expected"]) == len(record["tokens"]) == len(record["truth"]) for record in scored)
+
+
+@pytest.mark.parametrize(
+    ("llm", "provider", "name", "simulator"),
+    [
+        ("openai:some-model", "openai_compatible", "some-model", "json"),
+        ("http://127.0.0.1:8000/v1:model", "openai_compatible", "model", "json"),
+        ("local:/models/some.gguf", "local", "some", None),
+    ],
+)
+def test_another_model_can_be_named(stores: Path, llm: str, provider: str, name: str, simulator: str | None) -> None:
+    job = on_model(load_job(write_job(stores)), llm, 7)
+    assert job.model is not None
+    assert (job.model.provider, job.model.name, job.model.replay_only) == (provider, name, False)
+    assert {preset.settings.get("simulator") for preset in job.presets} == {simulator}
+    assert (job.units.features, job.units.neurons, job.units.control_features) == (7, 7, 7)
+
+
+@pytest.mark.parametrize("llm", ["", "gpt", "local:", "http://nowhere", "ftp://x/v1:m"])
+def test_a_model_of_no_known_form_is_refused(stores: Path, llm: str) -> None:
+    with pytest.raises(BadInput, match="give openai:MODEL"):
+        on_model(load_job(write_job(stores)), llm, None)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autointerp.errors import AutointerpError, BadInput, ProviderError
+from autointerp.errors import BadInput, ProviderError
 from autointerp.protocols import Capabilities, ChatRequest, EchoRequest, Reply, Request
 from autointerp.providers.local import weights
 from autointerp.providers.settings import checked_settings
@@ -100,8 +100,8 @@ class LocalProvider:
         for asked in self._waiting:
             asked.answer.cancel()
         self._waiting.clear()
-        if self._worker is not None:
-            await self._worker
+        if self._worker is not None and not self._worker.done():
+            await asyncio.wait([self._worker])
         await asyncio.to_thread(self._thread.shutdown)
         self._loaded.clear()
 
@@ -109,12 +109,13 @@ class LocalProvider:
         await asyncio.sleep(0)  # questions asked in the same breath are answered together
         loop = asyncio.get_running_loop()
         while batch := self._next():
-            requests = [asked.request for asked in batch]
-            outcomes = await loop.run_in_executor(self._thread, self._answer, requests)
-            for asked, outcome in zip(batch, outcomes, strict=True):
+            work = loop.run_in_executor(self._thread, self._answer, [asked.request for asked in batch])
+            await asyncio.wait([work])
+            error = work.exception()  # of the whole batch; whatever it is, nobody may be left waiting
+            for asked, outcome in zip(batch, [error] * len(batch) if error else work.result(), strict=True):
                 if asked.answer.done():
                     continue
-                if isinstance(outcome, Exception):
+                if isinstance(outcome, BaseException):
                     asked.answer.set_exception(outcome)
                 else:
                     asked.answer.set_result(outcome)
@@ -132,17 +133,15 @@ class LocalProvider:
             self._waiting.remove(asked)
         return [first, *alike]
 
-    def _answer(self, requests: list[Request]) -> list[Reply | Exception]:
-        """Runs in the worker's thread. An error belongs to the question it came from, or to all of the batch."""
+    def _answer(self, requests: list[Request]) -> Sequence[Reply | ProviderError]:
+        """Runs in the worker's thread. An error that belongs to one question is its outcome; others are raised."""
+        model = self._model(requests[0].model)
+        chats = [request for request in requests if isinstance(request, ChatRequest)]
+        echoes = [request for request in requests if isinstance(request, EchoRequest)]
         try:
-            model = self._model(requests[0].model)
-            chats = [request for request in requests if isinstance(request, ChatRequest)]
-            echoes = [request for request in requests if isinstance(request, EchoRequest)]
-            return [*(model.chat(chats) if chats else model.echo(echoes))]
-        except AutointerpError as error:
-            return [error] * len(requests)
+            return model.chat(chats) if chats else model.echo(echoes)
         except (RuntimeError, MemoryError) as error:  # torch's errors, most often of memory
-            return [ProviderError(f"the model in process failed: {error}")] * len(requests)
+            raise ProviderError(f"the model in process failed: {weights.first_line(error)}") from error
 
     def _model(self, name: str) -> CausalModel:
         if name not in self._loaded:

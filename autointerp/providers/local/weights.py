@@ -13,7 +13,7 @@ from autointerp.errors import BadInput
 if TYPE_CHECKING:
     from autointerp.providers.local.model import CausalModel
 
-__all__ = ["LoadSettings", "check", "load"]
+__all__ = ["LoadSettings", "check", "first_line", "load"]
 
 _LOGGER = logging.getLogger(__name__)
 _MAGIC = b"GGUF"
@@ -23,8 +23,11 @@ _WEIGHT_FILES = ("*.safetensors", "*.bin")
 
 @dataclass(frozen=True, slots=True)
 class LoadSettings:
-    """dtype: "auto" (bfloat16 where the processor multiplies it fast, else float32) or a name; threads: None leaves
-    torch's choice; context: most tokens of a prompt and its answer; prefixes: prompts to keep computed."""
+    """How a model is loaded and run.
+
+    dtype: "auto" (bfloat16 where the processor multiplies it fast, else float32) or a name; threads: None leaves torch's
+    choice; context: most tokens of a prompt and its answer; prefixes: families of prompts to keep computed.
+    """
 
     dtype: str = "auto"
     threads: int | None = None
@@ -84,7 +87,8 @@ def load(model: str, source: str, settings: LoadSettings) -> CausalModel:
             where, gguf_file=gguf_file, dtype=dtype, **options
         )
     except failures as error:
-        raise BadInput(f"{source}: cannot be loaded as a model ({_first_line(error)})") from error
+        hint = "" if path.exists() else ": give its GGUF file or folder as the setting `path`"
+        raise BadInput(f"{source}: cannot be loaded as a model ({first_line(error)}){hint}") from error
     return CausalModel(
         network.to(device),
         ChatTokenizer(HuggingFaceVocabulary(tokenizer, _declared_ends(network)), model),
@@ -144,5 +148,6 @@ def _fingerprint(path: Path, config: object) -> str:
     return digest.hexdigest()[:16]
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
+    """The beginning of an error's message, or its kind where it has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -33,7 +33,9 @@ class FakeModel:
     def answer(self, request: ChatRequest) -> ChatReply | ProviderError:
         text = request.messages[-1].content
         if text == "broken":
-            raise RuntimeError("out of memory")
+            raise RuntimeError("out of memory\nand a trace")
+        if text == "mistake":
+            raise TypeError("a mistake of ours")
         return ContextOverflow("long") if text == "long" else ChatReply(text, "stop", request.model, Usage())
 
     def echo(self, requests: list[EchoRequest]) -> list[EchoReply | ProviderError]:
@@ -86,6 +88,9 @@ async def test_an_error_belongs_to_the_question_it_came_from(model: FakeModel) -
     with pytest.raises(ProviderError, match="out of memory") as caught:
         await provider.ask(chat_request("broken"))
     assert not isinstance(caught.value, Transient)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(TypeError, match="a mistake of ours"):  # it is not hidden, and nobody is left waiting
+        await provider.ask(chat_request("mistake"))
     assert isinstance(await provider.ask(chat_request("after")), ChatReply)
     await provider.close()
 
