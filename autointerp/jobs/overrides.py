@@ -15,8 +15,8 @@ _FORMS = "openai:MODEL, http://HOST/v1:MODEL (any OpenAI-compatible server), or 
 def on_model(job: Job, llm: str, units: int | None) -> Job:
     """The job with `llm` in the place of its model, live, on a ledger of its own, for at most `units` of each group.
 
-    llm: "openai:MODEL" (key in OPENAI_API_KEY), "http://HOST/v1:MODEL", or "local:FILE" (a GGUF file or model folder, in
-    process). Chat models give no prompt log-probabilities, so presets simulate by JSON on them. Raises BadInput for
+    llm: "openai:MODEL" (key in OPENAI_API_KEY), "http://HOST/v1:MODEL", or "local:FILE" (a GGUF file or model folder,
+    in process). Chat models give no prompt log-probabilities, so presets simulate by JSON on them. Raises BadInput for
     another form.
     """
     model = _model(llm)

@@ -80,10 +80,9 @@ def harvest(
     neurons = NeuronSource(source.subject, source.hook, settings.precision)
     latents = LatentSource(source.dictionary, settings.precision) if source.dictionary else None
     identity = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
-    out.parent.mkdir(parents=True, exist_ok=True)
+    store = StoreWriter(out)  # before the scan, which a place that cannot be written would lose
     tallies = Scan(neurons, latents, text, settings).run(checkpoint, identity, progress, stop)
     plan = _plan(tallies, text, settings)
-    store = StoreWriter(out)
     targets = _write(store, plan, source, text, settings.window)
     Materialiser(neurons, latents, text, settings.window, plan.random_start, targets).run(progress, stop)
     for name, target in targets.items():

@@ -194,9 +194,9 @@ class UnitTally:
         np.maximum.at(highest, unit, value)
         grown = np.flatnonzero(highest)
         scale = least_power_of_two(highest[grown])
-        doublings = np.where(self.scale[grown] > 0, np.log2(scale / np.maximum(self.scale[grown], 1e-300)), 0)
+        doublings = np.where(self.scale[grown] > 0, np.frexp(scale)[1] - np.frexp(self.scale[grown])[1], 0)
         limits = self.samples.limits.reshape(self.n_units, STRATA)
-        for times in np.unique(doublings[doublings > 0].astype(np.int64)):
+        for times in np.unique(doublings[doublings > 0]):
             rows = grown[doublings == times]
             self.histogram[rows] = _united(self.histogram[rows], int(times), np.add, 0)
             limits[rows] = _united(limits[rows], int(times), np.minimum, int(NO_LIMIT))

@@ -25,8 +25,8 @@ _WEIGHT_FILES = ("*.safetensors", "*.bin")
 class LoadSettings:
     """How a model is loaded and run.
 
-    dtype: "auto" (bfloat16 where the processor multiplies it fast, else float32) or a name; threads: None leaves torch's
-    choice; context: most tokens of a prompt and its answer; prefixes: families of prompts to keep computed.
+    dtype: "auto" (bfloat16 where the processor multiplies it fast, else float32) or a name; threads: None leaves
+    torch's choice; context: most tokens of a prompt and its answer; prefixes: families of prompts to keep computed.
     """
 
     dtype: str = "auto"

@@ -278,6 +278,14 @@ def test_activations_that_are_not_finite_are_refused(source: Source, tmp_path: P
     assert not (tmp_path / "s").exists()
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_the_scan(source: Source, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    told: list[object] = []
+    with pytest.raises(BadInput, match="can be written with --out"):
+        harvest(source, SETTINGS, tmp_path / "file" / "store", progress=lambda *news: told.append(news))
+    assert not told
+
+
 def test_none_asked_for_is_none_stored(source: Source, tmp_path: Path) -> None:
     harvest(source, replace(SETTINGS, random=0, out_of_context=0), tmp_path / "s")
     assert np.load(tmp_path / "s/feature/random.npy").shape == (40, 0, 8)
