@@ -116,7 +116,7 @@ def _present(frame: pd.DataFrame) -> Iterator[tuple[_Series, pd.DataFrame, int]]
 
 def _histogram(frame: pd.DataFrame, scorer: str, model: str) -> Figure:
     """Share of units by score: own explanations filled, controls as outlines, medians as ticks above."""
-    figure = Figure(figsize=(8.2, 4.6), layout="constrained")
+    figure = Figure(figsize=(8.2, 5.8), layout="constrained")
     axes = figure.subplots()
     values = frame.loc[frame["status"] == "scored", "value"]
     low = min(-0.4, float(np.floor(values.min() * 10) / 10)) if len(values) else -0.4
@@ -151,7 +151,7 @@ def _histogram(frame: pd.DataFrame, scorer: str, model: str) -> Figure:
     axes.set_xlim(low, 1.0)
     axes.set_xlabel(f"score: {_metric(frame)} correlation of simulated and true activations (triangles: medians)")
     axes.set_ylabel("units of each group (%)")
-    axes.set_title(f"{scorer}: features against neurons, explained and simulated by {model}")
+    axes.set_title(f"{scorer}: features against neurons\nexplained and simulated by {model}")
     _legend(axes)
     return figure
 
@@ -159,14 +159,16 @@ def _histogram(frame: pd.DataFrame, scorer: str, model: str) -> Figure:
 def _legend(axes: Axes) -> None:
     """A legend, or the plain word that there is nothing to see."""
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="best")
+        figure = axes.get_figure(root=True)
+        assert figure is not None
+        figure.legend(loc="outside lower left")
     else:
         axes.text(0.5, 0.5, "no unit of this run was scored", transform=axes.transAxes, ha="center", color=GREY)
 
 
 def _against_density(frame: pd.DataFrame, scorer: str) -> Figure:
     """Score against how often a unit fires, with the interval of each score."""
-    figure = Figure(figsize=(8.2, 4.6), layout="constrained")
+    figure = Figure(figsize=(8.2, 5.8), layout="constrained")
     axes = figure.subplots()
     for series, scored, _ in _present(frame):
         if series.role == "control_other_explanation" or scored.empty:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 
+from autointerp.errors import ProviderError
 from autointerp.protocols import ChatReply, ChatRequest, TokenLogprobs, request_key
 from autointerp.providers.local.tokens import ChatTokenizer
 from autointerp.seeds import generator
 from autointerp.types import FloatArray, Usage
 
-__all__ = ["Answer"]
+__all__ = ["Answer", "log_softmax", "tried"]
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _DECIMALS = 5
 
@@ -69,11 +76,11 @@ class Answer:
     def _choose(self, logits: FloatArray) -> int:
         if not self._request.temperature:
             return int(logits.argmax())
-        sums = np.cumsum(np.exp(_log_softmax(logits / self._request.temperature)))
+        sums = np.cumsum(np.exp(log_softmax(logits / self._request.temperature)))
         return int(np.searchsorted(sums, self._draws.random() * sums[-1], side="right"))
 
     def _alternatives(self, logits: FloatArray, token: int) -> TokenLogprobs:
-        logprobs = _log_softmax(logits)
+        logprobs = log_softmax(logits)
         likeliest = np.argsort(-logprobs, kind="stable")[: self._request.top_logprobs]
         top = {self._tokenizer.spelling(int(other)): round(float(logprobs[other]), _DECIMALS) for other in likeliest}
         return TokenLogprobs(self._tokenizer.spelling(token), round(float(logprobs[token]), _DECIMALS), top)
@@ -88,7 +95,16 @@ class Answer:
         return min(found, default=None)
 
 
-def _log_softmax(logits: FloatArray) -> FloatArray:
+def tried(make: Callable[[T], R], request: T) -> R | ProviderError:
+    """What `make` gives, or the error that belongs to this request alone."""
+    try:
+        return make(request)
+    except ProviderError as error:
+        return error
+
+
+def log_softmax(logits: FloatArray) -> FloatArray:
+    """Log-probabilities (nats) of the logits of one place, [vocabulary]."""
     shifted = logits - logits.max()
     normalised: FloatArray = shifted - np.log(np.exp(shifted).sum())
     return normalised

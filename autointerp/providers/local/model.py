@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from autointerp.errors import ContextOverflow, ProviderError, Unsupported
 from autointerp.protocols import ChatReply, ChatRequest, EchoReply, EchoRequest
 from autointerp.providers.local.attention_cache import Layers, PrefixCache, batch_of, common_length, layers_of
-from autointerp.providers.local.generation import Answer
+from autointerp.providers.local.generation import Answer, tried
 from autointerp.providers.local.linear import ExactHead, pack_linears
 from autointerp.providers.local.tokens import ChatTokenizer, EchoTokens
 from autointerp.types import Usage
@@ -21,8 +21,6 @@ __all__ = ["CausalModel"]
 
 # A `transformers.PreTrainedModel`, whose own methods have no types.
 Network: TypeAlias = Any
-T = TypeVar("T")
-R = TypeVar("R")
 
 _DECIMALS = 5  # log-probabilities leave rounded, so that a reply and its copy in a ledger are the same number
 _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
@@ -74,7 +72,7 @@ class CausalModel:
 
         A request that cannot be answered gets its error, here and in `chat`.
         """
-        tokens = [_tried(self._echo_tokens, request) for request in requests]
+        tokens = [tried(self._echo_tokens, request) for request in requests]
         good = [one for one in tokens if not isinstance(one, ProviderError)]
         replies = iter(
             [
@@ -87,7 +85,7 @@ class CausalModel:
     @torch.inference_mode()
     def chat(self, requests: Sequence[ChatRequest]) -> list[ChatReply | ProviderError]:
         """An answer to each conversation, written together."""
-        prompts = [_tried(self._chat_prompt, request) for request in requests]
+        prompts = [tried(self._chat_prompt, request) for request in requests]
         asked = [(r, p) for r, p in zip(requests, prompts, strict=True) if not isinstance(p, ProviderError)]
         writing = []
         for (request, prompt), read in zip(asked, self._read([prompt for _, prompt in asked]), strict=True):
@@ -205,14 +203,6 @@ def _pays(new: Sequence[int]) -> bool:
     """Whether prompts of so many new tokens are read faster together: not too many, and not mostly padding."""
     padded = len(new) * max(new)
     return padded <= _PASS_TOKENS and padded <= 2 * sum(new)
-
-
-def _tried(make: Callable[[T], R], request: T) -> R | ProviderError:
-    """What `make` gives, or the error that belongs to this request alone."""
-    try:
-        return make(request)
-    except ProviderError as error:
-        return error
 
 
 def _prepared(network: Network) -> Network:

@@ -9,15 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from autointerp.errors import BadInput, ProviderError
 from autointerp.protocols import Capabilities, ChatRequest, EchoRequest, Reply, Request
 from autointerp.providers.local import weights
 from autointerp.providers.settings import checked_settings
-
-if TYPE_CHECKING:
-    from autointerp.providers.local.model import CausalModel
 
 __all__ = ["LocalProvider"]
 
@@ -33,9 +30,9 @@ class LocalProvider:
 
     models: where each model is (a GGUF file or a model folder) by the name that requests give it. The name is in the
     ledger's keys, so it is the same on every machine; the path is not. A name without an entry is a Hugging Face name.
-    dtype, threads, context, prefixes: see `LoadSettings`. batch: most answers to generate together (they cost little
-    more than one: reading the weights is what takes the time). single_token_ten: the person's word that "10" is one
-    token for these models.
+    backend, dtype, threads, context, prefixes: see `LoadSettings`. batch: most answers to generate together (they cost
+    little more than one: reading the weights is what takes the time). single_token_ten: the person's word that "10" is
+    one token for these models.
 
     Nothing is loaded before the first question, so a run whose replies are all in the ledger needs neither the model
     nor torch. Computing runs in one thread, one pass at a time; questions that arrive meanwhile are answered together.
@@ -47,6 +44,7 @@ class LocalProvider:
         self,
         models: Mapping[str, str | PathLike[str]] | None = None,
         *,
+        backend: str = "transformers",
         dtype: str = "auto",
         threads: int | None = None,
         context: int = 8192,
@@ -55,7 +53,7 @@ class LocalProvider:
         single_token_ten: bool = False,
     ) -> None:
         self._sources = {name: fspath(path) for name, path in (models or {}).items()}
-        self._settings = weights.LoadSettings(dtype, threads, context, prefixes)
+        self._settings = weights.LoadSettings(backend, dtype, threads, context, prefixes)
         self._batch = batch
         self._capabilities = Capabilities(
             prompt_logprobs=True,
@@ -64,7 +62,7 @@ class LocalProvider:
             context_tokens=context,
             single_token_ten=single_token_ten,
         )
-        self._loaded: dict[str, CausalModel] = {}
+        self._loaded: dict[str, weights.LocalModel] = {}
         self._waiting: deque[_Asked] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="local-model")
@@ -143,7 +141,7 @@ class LocalProvider:
         except (RuntimeError, MemoryError) as error:  # torch's errors, most often of memory
             raise ProviderError(f"the model in process failed: {weights.first_line(error)}") from error
 
-    def _model(self, name: str) -> CausalModel:
+    def _model(self, name: str) -> weights.LocalModel:
         if name not in self._loaded:
             self._loaded[name] = weights.load(name, self._source(name), self._settings)
         return self._loaded[name]

@@ -4,39 +4,54 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from autointerp.errors import BadInput
+from autointerp.errors import BadInput, ProviderError
+from autointerp.protocols import ChatReply, ChatRequest, EchoReply, EchoRequest
+from autointerp.providers.local.tokens import ChatTokenizer
 
-if TYPE_CHECKING:
-    from autointerp.providers.local.model import CausalModel
-
-__all__ = ["LoadSettings", "check", "first_line", "load"]
+__all__ = ["LoadSettings", "LocalModel", "check", "first_line", "load"]
 
 _LOGGER = logging.getLogger(__name__)
 _MAGIC = b"GGUF"
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
+_BACKENDS = ("transformers", "llama_cpp")
+# The libraries raise whatever their parsers meet in a damaged file; all of it means that the file is unusable.
+_FAILURES = (OSError, ValueError, KeyError, IndexError, RuntimeError, OverflowError, TypeError)
 _WEIGHT_FILES = ("*.safetensors", "*.bin")
+
+
+class LocalModel(Protocol):
+    """A loaded model. Each request has its own outcome; other errors concern them all."""
+
+    def echo(self, requests: Sequence[EchoRequest]) -> Sequence[EchoReply | ProviderError]: ...
+
+    def chat(self, requests: Sequence[ChatRequest]) -> Sequence[ChatReply | ProviderError]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class LoadSettings:
     """How a model is loaded and run.
 
-    dtype: "auto" (bfloat16 where the processor multiplies it fast, else float32) or a name; threads: None leaves
-    torch's choice; context: most tokens of a prompt and its answer; prefixes: families of prompts to keep computed.
+    backend: "transformers", or "llama_cpp", which is slower, needs a quarter of the memory and reads GGUF files only.
+    dtype (transformers): "auto" (bfloat16 where the processor multiplies it fast, else float32) or a name; threads:
+    None leaves torch's choice; context: most tokens of a prompt and its answer; prefixes: families of prompts to keep
+    computed.
     """
 
+    backend: str = "transformers"
     dtype: str = "auto"
     threads: int | None = None
     context: int = 8192
     prefixes: int = 4
 
     def __post_init__(self) -> None:
-        if self.dtype not in _DTYPES:
-            raise BadInput(f"unknown dtype {self.dtype!r} of the local model: known are {', '.join(_DTYPES)}")
+        for name, value, known in (("dtype", self.dtype, _DTYPES), ("backend", self.backend, _BACKENDS)):
+            if value not in known:
+                raise BadInput(f"unknown {name} {value!r} of the local model: known are {', '.join(known)}")
 
 
 def check(source: str) -> None:
@@ -54,12 +69,18 @@ def check(source: str) -> None:
         raise BadInput(f"{path}: no such model file or folder")
 
 
-def load(model: str, source: str, settings: LoadSettings) -> CausalModel:
-    """The model from a GGUF file (weights unpacked), a Hugging Face folder, or a Hugging Face name.
+def load(model: str, source: str, settings: LoadSettings) -> LocalModel:
+    """The model from a GGUF file, a Hugging Face folder, or a Hugging Face name.
 
-    Raises BadInput where the files cannot be used, or where `transformers` is not installed.
+    Raises BadInput where the files cannot be used, or where a package is not installed.
     """
     check(source)
+    _LOGGER.info("loading %s from %s with %s", model, source, settings.backend)
+    return (_with_llama_cpp if settings.backend == "llama_cpp" else _with_transformers)(model, source, settings)
+
+
+def _with_transformers(model: str, source: str, settings: LoadSettings) -> LocalModel:
+    """A GGUF file's weights are unpacked: then they are multiplied like any others."""
     try:
         import gguf  # noqa: F401
         import torch
@@ -68,25 +89,20 @@ def load(model: str, source: str, settings: LoadSettings) -> CausalModel:
         raise BadInput(f"a model in process needs {error.name}: pip install 'autointerp[local]'") from error
     from autointerp.providers.local.hugging_face import HuggingFaceVocabulary
     from autointerp.providers.local.model import CausalModel
-    from autointerp.providers.local.tokens import ChatTokenizer
 
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     device = _device()
-    dtype = _dtype(settings.dtype, device)
-    _LOGGER.info("loading %s from %s as %s on %s", model, source, dtype, device)
     path = Path(source).expanduser()
     where = str(path.parent) if path.is_file() else str(path) if path.is_dir() else source
     gguf_file = path.name if path.is_file() else None
     options: dict[str, Any] = {"quantization_config": transformers.GgufConfig(dequantize=True)} if gguf_file else {}
-    # The libraries raise whatever their parsers meet in a damaged file; all of it means that the file is unusable.
-    failures = (OSError, ValueError, KeyError, IndexError, RuntimeError, OverflowError, TypeError)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, gguf_file=gguf_file)
         network: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            where, gguf_file=gguf_file, dtype=dtype, **options
+            where, gguf_file=gguf_file, dtype=_dtype(settings.dtype, device), **options
         )
-    except failures as error:
+    except _FAILURES as error:
         hint = "" if path.exists() else ": give its GGUF file or folder as the setting `path`"
         raise BadInput(f"{source}: cannot be loaded as a model ({first_line(error)}){hint}") from error
     return CausalModel(
@@ -96,6 +112,26 @@ def load(model: str, source: str, settings: LoadSettings) -> CausalModel:
         context=settings.context,
         prefixes=settings.prefixes,
     )
+
+
+def _with_llama_cpp(model: str, source: str, settings: LoadSettings) -> LocalModel:
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise BadInput(f"{source}: llama.cpp reads GGUF files: give one as the setting `path`")
+    try:
+        import llama_cpp
+    except ImportError as error:
+        raise BadInput(f"the backend llama_cpp needs {error.name}: pip install llama-cpp-python") from error
+    from autointerp.providers.local.llama_cpp_model import LlamaCppModel, LlamaCppVocabulary
+
+    try:
+        llama = llama_cpp.Llama(
+            str(path), n_ctx=settings.context, n_threads=settings.threads, logits_all=True, verbose=False
+        )
+    except _FAILURES as error:
+        raise BadInput(f"{source}: cannot be loaded as a model ({first_line(error)})") from error
+    served = f"{model}@{_fingerprint(path, None)}"
+    return LlamaCppModel(llama, ChatTokenizer(LlamaCppVocabulary(llama), model), served=served)
 
 
 def _check_gguf(path: Path) -> None:

@@ -120,7 +120,7 @@ def test_what_goes_wrong_ahead_is_raised_and_the_threads_are_as_before(workers: 
         return item
 
     found = []
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012
         for item in computed_ahead(compute, range(9), workers):
             found.append(item)
     assert found == [0, 1, 2]
