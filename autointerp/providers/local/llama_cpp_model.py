@@ -1,4 +1,4 @@
-"""A GGUF model run by llama.cpp in process, through llama-cpp-python: slower than `CausalModel`, and smaller in memory."""
+"""A GGUF file run by llama.cpp, where its Python binding is installed: the same answers, another engine."""
 
 from __future__ import annotations
 
