@@ -27,7 +27,7 @@ def test_settings_reach_the_provider() -> None:
 
 
 WRONG = [
-    ("local", {"pth": "m.gguf"}, r"unknown setting 'pth' of the provider local: known are backend, batch, context, dtype"),
+    ("local", {"pth": "m.gguf"}, r"unknown setting 'pth' of the provider local: known are backend, batch"),
     ("local", {"context": "8192"}, r"setting 'context' of the provider local: .*integer"),
     ("openai_compatible", {"api_key": "sk-1"}, "unknown setting 'api_key'"),
     ("openai_compatible", {"json_mode": "yes"}, "setting 'json_mode'"),
