@@ -40,9 +40,7 @@ def _model(llm: str) -> ModelSection:
         return ModelSection(provider="openai_compatible", name=name)
     address, _, name = llm.rpartition(":")
     if service in ("http", "https") and name and "/" in address.removeprefix(f"{service}://"):
-        return ModelSection(
-            provider="openai_compatible", name=name, settings={"base_url": address, "key_variable": None}
-        )
+        return ModelSection(provider="openai_compatible", name=name, settings={"base_url": address, "key_variable": ""})
     raise BadInput(f"--llm {llm!r}: give {_FORMS}")
 
 

@@ -25,6 +25,9 @@ from autointerp.types import Usage
 EXPLANATIONS = {"cat": "cats and dogs", "digit": "digits"}
 LINE = re.compile(r"(?P<token>[^\t\n]*)\tunknown")
 
+# Found before a test puts its own reader in their place.
+PROVIDERS = {name: registry.find("providers", name) for name in ("local", "openai_compatible")}
+
 
 class Reader:
     """A stand-in for an LLM that reads its prompts: it explains what it was shown and simulates what it was told."""
@@ -337,6 +340,7 @@ def test_details_are_readable_text(finished: Path) -> None:
 @pytest.mark.parametrize(
     ("llm", "provider", "name", "simulator"),
     [
+        ("https://some.host/v1:other", "openai_compatible", "other", "json"),
         ("openai:some-model", "openai_compatible", "some-model", "json"),
         ("http://127.0.0.1:8000/v1:model", "openai_compatible", "model", "json"),
         ("local:/models/some.gguf", "local", "some", None),
@@ -346,6 +350,8 @@ def test_another_model_can_be_named(stores: Path, llm: str, provider: str, name:
     job = on_model(load_job(write_job(stores)), llm, 7)
     assert job.model is not None
     assert (job.model.provider, job.model.name, job.model.replay_only) == (provider, name, False)
+    made = PROVIDERS[provider].configured(name, job.model.settings)  # the real one accepts these settings
+    assert made.capabilities(name).prompt_logprobs is (provider == "local")
     assert {preset.settings.get("simulator") for preset in job.presets} == {simulator}
     assert (job.units.features, job.units.neurons, job.units.control_features) == (7, 7, 7)
 
