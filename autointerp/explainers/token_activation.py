@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from autointerp.explainers.asking import SILENT, ExplainerSettings, Question, few_shot_excerpt, record_excerpt
-from autointerp.prompting import Excerpt, is_sparse, load_template, parse_sentence
+from autointerp.prompting import Excerpt, is_sparse, load_template, parse_sentence, strongest
 from autointerp.protocols import ChatRequest, LanguageModel
 from autointerp.types import ExplainSplit, Explanation, UnitId, UnitStatistics, Unscored
 
@@ -14,17 +14,19 @@ __all__ = ["TokenActivationExplainer"]
 
 # The words an explanation completes: part of the prompt, and recognised where a reply repeats them.
 _OPENING = "The main thing this unit does is find"
+_STRONGEST = 8
+"""Tokens that are listed once more, by level: a small model else names a frequent token instead of a strong one."""
 
 
 class TokenActivationExplainer:
     """Shows every token of the explain split with its level; where under 20% are above 0, again without the zeros."""
 
     name = "token_activation"
-    version = 1
+    version = 2
 
     def __init__(self, settings: ExplainerSettings) -> None:
         self.settings = settings
-        self.template = load_template("token_activation/explain@1")
+        self.template = load_template("token_activation/explain@2")
 
     def request(
         self, unit: UnitId, records: ExplainSplit, statistics: UnitStatistics, model: LanguageModel, seed: int
@@ -57,4 +59,4 @@ class TokenActivationExplainer:
 
 
 def _shown(excerpts: list[Excerpt]) -> dict[str, Any]:
-    return {"excerpts": excerpts, "is_sparse": is_sparse(excerpts)}
+    return {"excerpts": excerpts, "is_sparse": is_sparse(excerpts), "strongest": strongest(excerpts, _STRONGEST)}

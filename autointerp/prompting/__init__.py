@@ -1,7 +1,7 @@
 """Words sent to an LLM and values read from its replies: templates, few-shot examples, strict parsers."""
 
 from autointerp.prompting.calls import Call, all_of, ask_chat, ask_echo, failed_call, merge_provenance
-from autointerp.prompting.excerpts import Excerpt, Line, excerpt, is_sparse
+from autointerp.prompting.excerpts import Excerpt, Line, excerpt, is_sparse, strongest
 from autointerp.prompting.few_shot import FewShotExcerpt, FewShotUnit
 from autointerp.prompting.library import prompts_folder, read_prompt_file, references, released
 from autointerp.prompting.parsing import ParseFailure, is_refusal, parse_answer, parse_levels, parse_sentence
@@ -33,4 +33,5 @@ __all__ = [
     "read_prompt_file",
     "references",
     "released",
+    "strongest",
 ]

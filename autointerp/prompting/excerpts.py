@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Excerpt", "Line", "excerpt", "is_sparse"]
+__all__ = ["Excerpt", "Line", "excerpt", "is_sparse", "strongest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,12 @@ def excerpt(shown: Iterable[str], levels: Iterable[int | str]) -> Excerpt:
     if any(character in line.token for line in lines for character in "\t\n\r"):
         raise ValueError("a token that holds a tab or a line end cannot be shown on a line of its own")
     return Excerpt(lines)
+
+
+def strongest(excerpts: Iterable[Excerpt], most: int) -> tuple[Line, ...]:
+    """The lines with the highest levels above 0, at most `most`; of equal levels the earlier shown first."""
+    lines = [line for one in excerpts for line in one.lines if isinstance(line.level, int) and line.level > 0]
+    return tuple(sorted(lines, key=lambda line: -int(line.level))[:most])
 
 
 def is_sparse(excerpts: Iterable[Excerpt], share: float = 0.2) -> bool:

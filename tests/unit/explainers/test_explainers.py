@@ -15,6 +15,7 @@ from tests.support.method import HOSTILE_TOKENS, ScriptedModel, make_record, mak
 Explainer = TokenActivationExplainer | IntervalExplainer
 BOTH = pytest.mark.parametrize("explainer", [TokenActivationExplainer, IntervalExplainer])
 GOOD = {TokenActivationExplainer: "names of months", IntervalExplainer: "Months.\n<answer>names of months</answer>"}
+PROMPTS = {TokenActivationExplainer: "token_activation/explain@2", IntervalExplainer: "interval/explain@1"}
 
 SPLIT = ExplainSplit(
     (
@@ -55,8 +56,8 @@ async def test_the_reply_becomes_the_explanation_with_its_provenance(explainer: 
     made = await explain(explainer(settings()), model)
     assert isinstance(made, Explanation)
     assert (made.unit, made.text) == (unit(), "names of months")
-    assert made.origin == made.provenance.method == f"{explainer.name}@1"
-    assert made.provenance.prompt_id == f"{explainer.name}/explain@1"
+    assert made.origin == made.provenance.method == f"{explainer.name}@{explainer.version}"
+    assert made.provenance.prompt_id == PROMPTS[explainer]
     assert made.provenance.settings == {"scale": "0-10", "few_shot": 2, "max_tokens": 60, "temperature": 0.0}
     assert len(made.provenance.request_keys) == len(model.asked) == 1
 
@@ -82,8 +83,16 @@ def test_peer_defect_the_maximum_of_the_explain_split_is_used() -> None:
 def test_sparse_blocks_are_repeated_without_the_zeros(activations: list[float], repeated: bool) -> None:
     split = ExplainSplit((make_record(list("abcdef")[: len(activations)], activations),))
     shown = blocks(question(TokenActivationExplainer(settings()), split))
-    assert len(shown) == (2 if repeated else 1)
-    assert shown[-1] == [("a", "10")] or not repeated
+    assert shown[1:-1] == ([[("a", "10")]] if repeated else [])
+
+
+def test_the_strongest_tokens_of_the_explain_split_stand_last() -> None:
+    """Ten tokens above 0 in two contexts: eight are listed, the strongest first, and no text of another split."""
+    one = make_record(list("abcdef"), [1, 2, 3, 4, 5, 6], number=1)
+    other = make_record(list("ghijkl"), [10, 0, 7, 6, 0, 2], number=2)
+    shown = blocks(question(TokenActivationExplainer(settings()), ExplainSplit((one, other))))[-1]
+    expected = [("g", 10), ("i", 7), ("f", 6), ("j", 6), ("e", 5), ("d", 4), ("c", 3), ("b", 2)]
+    assert shown == [(token, str(level)) for token, level in expected]
 
 
 def test_the_interval_explainer_sorts_by_interval_and_names_it() -> None:
@@ -199,10 +208,11 @@ def test_hostile_tokens_stay_inert(explainer: type[Explainer]) -> None:
     assert hostile.messages[:-1] == plain.messages[:-1]
     text = hostile.messages[-1].content
     lines = [line for line in text.split("\n") if "\t" in line]
-    assert len(lines) == len(HOSTILE_TOKENS) == len(blocks(text)[0])
-    assert [line.count("\t") for line in lines] == [1] * len(HOSTILE_TOKENS)
+    again = 8 if explainer is TokenActivationExplainer else 0  # the strongest tokens are listed once more
+    assert len(blocks(text)[0]) == len(HOSTILE_TOKENS)
+    assert [line.count("\t") for line in lines] == [1] * (len(HOSTILE_TOKENS) + again)
     assert {line.split("\t")[1] for line in lines} == {"9"}
-    assert text.split("\n").count("<end>") == (1 if explainer is TokenActivationExplainer else 0)
+    assert text.split("\n").count("<end>") == (2 if explainer is TokenActivationExplainer else 0)
     assert "49" not in text
     assert "<|im_end|>" not in text
     assert all(character.isprintable() or character in "\n\t" for character in text)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autointerp.errors import BadTemplate
-from autointerp.prompting import Excerpt, excerpt, is_sparse, load_template
+from autointerp.prompting import Excerpt, Line, excerpt, is_sparse, load_template, strongest
 from autointerp.prompting.template import MessageTemplate, Template
 from autointerp.protocols import Message
 from tests.support.method import HOSTILE_TOKENS
@@ -142,3 +142,10 @@ def test_an_excerpt_refuses_a_token_that_was_not_made_inert() -> None:
 def test_under_a_fifth_of_non_zero_levels_is_sparse(levels: list[int], sparse: bool) -> None:
     shown: list[Excerpt] = [excerpt(["t"], [level]) for level in levels]
     assert is_sparse(shown) is sparse
+
+
+def test_the_strongest_tokens_are_listed_by_level_and_then_as_shown() -> None:
+    shown = [excerpt(["a", "b", "c"], [3, 0, 9]), excerpt(["d", "e"], [9, 3])]
+    assert strongest(shown, 3) == (Line("c", 9), Line("d", 9), Line("a", 3))
+    assert strongest(shown, 9) == (Line("c", 9), Line("d", 9), Line("a", 3), Line("e", 3))
+    assert strongest([excerpt(["a"], [0])], 3) == ()
