@@ -23,6 +23,9 @@ from autointerp.results.tables import read_scores
 
 __all__ = ["write_figures"]
 
+_FINE_BINS = 60
+"""Units a group needs for bins of 0.05; with fewer they are 0.1 wide."""
+
 FEATURE, NEURON, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 
 _STYLE: dict[Any, Any] = {
@@ -115,50 +118,65 @@ def _present(frame: pd.DataFrame) -> Iterator[tuple[_Series, pd.DataFrame, int]]
 
 
 def _histogram(frame: pd.DataFrame, scorer: str, model: str) -> Figure:
-    """Share of units by score: own explanations filled, controls as outlines, medians as ticks above."""
-    figure = Figure(figsize=(8.2, 5.8), layout="constrained")
-    axes = figure.subplots()
+    """Share of units by score: own explanations above, the controls below on the same axis; triangles are medians."""
+    present = list(_present(frame))
+    panels = [[one for one in present if (one[0].role == "explanation") is own] for own in (True, False)]
+    panels = [panel for panel in panels if panel] or [[]]
+    figure = Figure(figsize=(8.2, 1.6 + 2.6 * len(panels)), layout="constrained")
+    axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
     values = frame.loc[frame["status"] == "scored", "value"]
-    low = min(-0.4, float(np.floor(values.min() * 10) / 10)) if len(values) else -0.4
-    edges = [float(edge) for edge in np.linspace(low, 1.0, round((1.0 - low) / 0.05) + 1)]
-    for series, scored, attempted in _present(frame):
-        if scored.empty:
-            continue
-        weights = np.full(len(scored), 100 / len(scored))
-        label = f"{series.label}: median {scored['value'].median():.2f}, {len(scored)} scored of {attempted}"
-        if series.role == "explanation":
-            axes.hist(scored["value"], edges, weights=weights, color=series.colour, alpha=0.28)
-        axes.hist(
-            scored["value"],
-            edges,
-            weights=weights,
-            histtype="step",
-            color=series.colour,
-            linestyle=series.line,
-            linewidth=1.7 if series.role == "explanation" else 1.2,
-            label=label,
-        )
-        axes.plot(
-            scored["value"].median(),
-            -0.02,
-            marker="^",
-            color=series.colour,
-            transform=axes.get_xaxis_transform(),
-            clip_on=False,
-            markersize=6,
-            fillstyle="full" if series.line == "-" else "none",
-        )
-    axes.set_xlim(low, 1.0)
-    axes.set_xlabel(f"score: {_metric(frame)} correlation of simulated and true activations (triangles: medians)")
-    axes.set_ylabel("units of each group (%)")
-    axes.set_title(f"{scorer}: features against neurons\nexplained and simulated by {model}")
-    _legend(axes)
+    largest = max((len(scored) for _, scored, _ in present), default=0)
+    edges = _edges(float(values.min()) if len(values) else 0.0, 0.1 if largest < _FINE_BINS else 0.05)
+    for one, panel in zip(axes, panels, strict=True):
+        for series, scored, attempted in panel:
+            if len(scored):
+                _draw_shares(one, series, scored, attempted, edges)
+        one.set_xlim(edges[0], edges[-1])
+        one.set_ylabel("units of each group (%)")
+        _legend(one, inside=True)
+    if len(panels) > 1:
+        axes[1].set_title("controls")
+    axes[-1].set_xlabel(f"score: {_metric(frame)} correlation of simulated and true activations (triangles: medians)")
+    axes[0].set_title(f"{scorer}: features against neurons\nexplained and simulated by {model}")
     return figure
 
 
-def _legend(axes: Axes) -> None:
+def _edges(lowest: float, width: float) -> list[float]:
+    """Edges of bins of one width from -0.4, or below the lowest score, to 1, with 0 among them."""
+    steps = max(round(0.4 / width), int(np.ceil(-lowest / width)))
+    return [round(width * step, 6) for step in range(-steps, round(1 / width) + 1)]
+
+
+def _draw_shares(axes: Axes, series: _Series, scored: pd.DataFrame, attempted: int, edges: list[float]) -> None:
+    weights = np.full(len(scored), 100 / len(scored))
+    look: dict[str, Any] = {"color": series.colour, "linestyle": series.line}
+    own = series.role == "explanation"
+    if own:
+        axes.hist(scored["value"], edges, weights=weights, color=series.colour, alpha=0.28)
+    label = f"{series.label}: median {scored['value'].median():.2f}, {len(scored)} scored of {attempted}"
+    axes.hist(
+        scored["value"], edges, weights=weights, histtype="step", linewidth=1.7 if own else 1.3, label=label, **look
+    )
+    axes.plot(
+        scored["value"].median(),
+        -0.03,
+        marker="^",
+        color=series.colour,
+        transform=axes.get_xaxis_transform(),
+        clip_on=False,
+        markersize=6,
+        fillstyle="full" if own else "none",
+        zorder=5,
+    )
+
+
+def _legend(axes: Axes, *, inside: bool = False) -> None:
     """A legend, or the plain word that there is nothing to see."""
     if axes.get_legend_handles_labels()[0]:
+        if inside:
+            axes.margins(y=0.25)
+            axes.legend(loc="best")
+            return
         figure = axes.get_figure(root=True)
         assert figure is not None
         figure.legend(loc="outside lower left")
@@ -195,7 +213,7 @@ def _against_density(frame: pd.DataFrame, scorer: str) -> Figure:
     axes.set_xscale("log")
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.set_xlabel("density: share of tokens on which the unit fires (log scale)")
-    axes.set_ylabel(f"score ({_metric(frame)}), 95% interval")
+    axes.set_ylabel(f"score ({_metric(frame)}), 95% interval where it could be computed")
     axes.set_title(f"{scorer}: score against density")
     _legend(axes)
     return figure

@@ -64,8 +64,15 @@ def _packed(data: Any) -> str:
 
 
 def _figures(folder: Path) -> Iterable[dict[str, str]]:
-    for path in sorted((folder / "figures").glob("*.svg")):
+    """The figures, those of the scorers that rank before those of further sample sets, histograms first."""
+    for path in sorted((folder / "figures").glob("*.svg"), key=_weight):
         yield {"name": path.stem, "source": "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()}
+
+
+def _weight(figure: Path) -> tuple[bool, int, str]:
+    what, _, scorer = figure.stem.partition("-")
+    kinds = ("histogram", "scorers", "density")
+    return scorer.count(".") > 1, kinds.index(what) if what in kinds else len(kinds), scorer
 
 
 def _units(folder: Path) -> list[dict[str, Any]]:

@@ -13,21 +13,32 @@ from rich.text import Text
 __all__ = ["show_text", "verdicts"]
 
 
-def verdicts(summary: Mapping[str, Any]) -> list[str]:
-    """One sentence for each scorer, and one for each control: who is ahead, by how much, and how sure that is."""
+def verdicts(summary: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Scorer -> its sentences: who is ahead, by how much, how sure that is, and the same for each control.
+
+    The scorers by which the run's protocols rank come first; one that gave no number is left out.
+    """
+    found = {scorer: _of_one(scorer, summary) for scorer in _by_weight(summary)}
+    return {scorer: lines for scorer, lines in found.items() if lines}
+
+
+def _by_weight(summary: Mapping[str, Any]) -> list[str]:
+    ranking = [places[0]["scorer"] for places in summary["rankings"].values() if places]
+    return list(dict.fromkeys([*ranking, *sorted(summary["comparison"])]))
+
+
+def _of_one(scorer: str, summary: Mapping[str, Any]) -> list[str]:
     lines = []
-    for scorer, one in summary["comparison"].items():
-        if one["difference"] is not None:
-            lines.append(_compared(scorer, one, summary["summary"]))
+    compared = summary["comparison"].get(scorer)
+    if compared is not None and compared["difference"] is not None:
+        lines.append(_compared(scorer, compared, summary["summary"]))
     for kind, scorers in summary["controls"].get("control_other_explanation", {}).items():
-        for scorer, one in scorers.items():
-            if one["gap"]["mean"] is not None:
-                lines.append(_gap(scorer, kind, one))
+        if scorer in scorers and scorers[scorer]["gap"]["mean"] is not None:
+            lines.append(_gap(kind, scorers[scorer]))
     for kind, scorers in summary["controls"].get("control_shuffled_weights", {}).items():
-        for scorer, one in scorers.items():
-            own = summary["summary"].get(kind, {}).get(scorer)
-            if one["mean"] is not None and own is not None and own["mean"] is not None:
-                lines.append(_shuffled(scorer, kind, one, own))
+        own = summary["summary"].get(kind, {}).get(scorer)
+        if scorer in scorers and scorers[scorer]["mean"] is not None and own is not None and own["mean"] is not None:
+            lines.append(_shuffled(kind, scorers[scorer], own))
     return lines
 
 
@@ -38,13 +49,13 @@ def _bounds(low: float | None, high: float | None) -> str:
 def _compared(scorer: str, one: Mapping[str, Any], kinds: Mapping[str, Any]) -> str:
     features, neurons = kinds["feature"][scorer], kinds["neuron"][scorer]
     if one["ci_low"] > 0:
-        verdict = "features score higher than neurons"
+        verdict = "Features score higher than neurons"
     elif one["ci_high"] < 0:
-        verdict = "features score LOWER than neurons"
+        verdict = "Features score LOWER than neurons"
     else:
-        verdict = "features and neurons cannot be told apart"
+        verdict = "Features and neurons cannot be told apart"
     return (
-        f"{scorer}: {verdict}: mean {features['mean']:.3f} ({features['n_scored']} scored of "
+        f"{verdict}: mean {features['mean']:.3f} ({features['n_scored']} scored of "
         f"{features['n_attempted']}) against {neurons['mean']:.3f} ({neurons['n_scored']} of "
         f"{neurons['n_attempted']}); difference {one['difference']:.3f}, 95% interval "
         f"{_bounds(one['ci_low'], one['ci_high'])}, Mann–Whitney p = {one['p_value']:.2g}, "
@@ -52,7 +63,7 @@ def _compared(scorer: str, one: Mapping[str, Any], kinds: Mapping[str, Any]) -> 
     )
 
 
-def _gap(scorer: str, kind: str, one: Mapping[str, Any]) -> str:
+def _gap(kind: str, one: Mapping[str, Any]) -> str:
     gap = one["gap"]
     if gap["ci_low"] > 0:
         verdict = "beats"
@@ -61,14 +72,14 @@ def _gap(scorer: str, kind: str, one: Mapping[str, Any]) -> str:
     else:
         verdict = "cannot be told apart from"
     return (
-        f"{scorer}, {kind}s: the unit's own explanation {verdict} the explanation of another {kind}, by "
+        f"{kind.capitalize()}s: the unit's own explanation {verdict} the explanation of another {kind}, by "
         f"{gap['mean']:.3f} (95% interval {_bounds(gap['ci_low'], gap['ci_high'])}, {gap['n_pairs']} pairs)."
     )
 
 
-def _shuffled(scorer: str, kind: str, control: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+def _shuffled(kind: str, control: Mapping[str, Any], own: Mapping[str, Any]) -> str:
     return (
-        f"{scorer}, {kind}s of the weight-shuffled subject: mean {control['mean']:.3f} "
+        f"{kind.capitalize()}s of the weight-shuffled subject: mean {control['mean']:.3f} "
         f"({_bounds(control['ci_low'], control['ci_high'])}; {control['n_scored']} scored of "
         f"{control['n_attempted']}), against {own['mean']:.3f} ({_bounds(own['ci_low'], own['ci_high'])}) for "
         "the subject itself."
@@ -87,8 +98,10 @@ def show_text(summary: Mapping[str, Any], rows: int) -> str:
             table.add_row(scorer, label, *_cells(one))
     console.print(table)
     console.print()
-    for line in verdicts(summary):
-        console.print(Text("* " + line))
+    for scorer, lines in verdicts(summary).items():
+        console.print(Text(scorer))
+        for line in lines:
+            console.print(Text("* " + line))
     console.print()
     console.print(_ranking(summary["ranking"], rows))
     assert isinstance(console.file, io.StringIO)
