@@ -8,7 +8,7 @@ which ones differ from the paper.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, get_type_hints
 
@@ -92,10 +92,18 @@ class Preset:
             raise BadJob(f"preset {self.name}: {error}") from error
 
     def changed(self) -> dict[str, dict[str, Any]]:
-        """Setting -> {"paper": its value there, "used": its value here} for all that differ, as JSON values."""
+        """Setting -> {"paper": its value there, "used": its value here} for all that differ, as JSON values.
+
+        Of a table only what differs in it, by names such as "splits.window".
+        """
         paper = self.original or self
-        pairs = ((name, _plain(getattr(paper, name)), _plain(getattr(self, name))) for name in SETTINGS)
-        return {name: {"paper": old, "used": new} for name, old, new in pairs if old != new}
+        old = {name: value for key, one in paper.settings().items() for name, value in _leaves(key, one)}
+        new = {name: value for key, one in self.settings().items() for name, value in _leaves(key, one)}
+        return {
+            name: {"paper": old.get(name), "used": new.get(name)}
+            for name in sorted(old | new)
+            if old.get(name) != new.get(name)
+        }
 
     def settings(self) -> dict[str, Any]:
         """All settings as JSON values."""
@@ -125,6 +133,15 @@ class Preset:
             raise BadJob(f"preset {self.name}: {key}: {error.errors()[0]['msg']}, not {value!r}") from error
         except (TypeError, ValueError) as error:
             raise BadJob(f"preset {self.name}: {key}: {error}") from error
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of everything in a table that is not a table; of anything else, itself."""
+    if not isinstance(value, dict):
+        yield name, value
+        return
+    for key, one in value.items():
+        yield from _leaves(f"{name}.{key}", one)
 
 
 def _plain(value: Any) -> Any:

@@ -32,7 +32,8 @@ def write_report(folder: Path) -> Path:
     manifest = _manifest(folder)
     summary = summarise(folder)
     ranking = [place for places in summary["rankings"].values() for place in places]
-    data = {"ranking": ranking, "units": _units(folder)}
+    scorers = {name: f"{name}.{preset['settings']['scorer']}" for name, preset in manifest["presets"].items()}
+    data = {"ranking": ranking, "scorers": scorers, "units": _units(folder)}
     page = files("autointerp.results") / "page"
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     text = environment.from_string((page / "report.html").read_text(encoding="utf-8")).render(
@@ -93,7 +94,7 @@ def _units(folder: Path) -> list[dict[str, Any]]:
 
 
 def _scores_of(frame: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    columns = ["scorer", "metric", "role", "status", "reason", "detail", "value", "ci_low", "ci_high"]
+    columns = ["scorer", "metric", "primary", "role", "status", "reason", "detail", "value", "ci_low", "ci_high"]
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for unit, rows in frame.groupby("unit", sort=True):
         for row in rows[columns].to_dict("records"):

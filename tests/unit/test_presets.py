@@ -82,8 +82,13 @@ def test_splits_change_key_by_key() -> None:
     changed = TM.with_settings({"splits": {"score": {"top": 3, "random": 5}, "minimum": 5}})
     assert changed.splits.score == {"top": 3, "random": 5}
     assert changed.splits.explain == TM.splits.explain
-    assert set(changed.changed()) == {"splits"}
-    assert changed.changed()["splits"]["used"]["minimum"] == 5
+    assert changed.changed() == {
+        "splits.minimum": {"paper": 20, "used": 5},
+        "splits.score.out_of_context": {"paper": 20, "used": None},
+        "splits.score.random": {"paper": 10, "used": 5},
+        "splits.score.slices": {"paper": 2, "used": None},
+        "splits.score.top": {"paper": 6, "used": 3},
+    }
     json.dumps(changed.changed(), allow_nan=False)
 
 

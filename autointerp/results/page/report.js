@@ -2,7 +2,7 @@
 (async () => {
   const packed = Uint8Array.from(atob(document.getElementById("data").textContent.trim()), (c) => c.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const { ranking, units } = JSON.parse(await new Response(stream).text());
+  const { ranking, scorers, units } = JSON.parse(await new Response(stream).text());
   const byId = (id) => document.getElementById(id);
 
   // Every text is set through textContent: what a corpus or a model wrote cannot become markup.
@@ -44,7 +44,7 @@
   }
 
   function histogram(statistics) {
-    const counts = statistics.histogram, width = 300, height = 90, base = 74;
+    const counts = statistics.histogram, width = 260, height = 90, base = 74;
     const used = Math.max(1, Math.ceil((counts.length * statistics.maximum) / (statistics.histogram_scale || 1)));
     const kept = counts.slice(0, used), most = Math.max(...kept.map((count) => Math.log10(count + 1)), 1);
     const ns = "http://www.w3.org/2000/svg";
@@ -75,6 +75,8 @@
           make("tr", {}, make("td", { text: shown(token) }), make("td", { class: "n", text: fixed(value, 2) })))))
       : make("p", { class: "none", text: "no direct path to the logits" }));
 
+  const interval = (one, digits) => (one.ci_low === null || one.ci_low === undefined ? "–" : `${fixed(one.ci_low, digits)} to ${fixed(one.ci_high, digits)}`);
+
   function scoreTable(scores) {
     const head = ["scorer", "metric", "role", "value", "95% interval"];
     const rows = scores.map((one) =>
@@ -82,8 +84,16 @@
         one.status === "scored"
           ? make("td", { class: "n", text: fixed(one.value) })
           : make("td", { class: "none", text: "unscored: " + words(one.reason), title: one.detail || "" }),
-        make("td", { class: "n", text: one.ci_low === null ? "–" : `${fixed(one.ci_low)} to ${fixed(one.ci_high)}` })));
+        make("td", { class: "n", text: interval(one) })));
     return make("table", {}, make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { text })))), make("tbody", {}, ...rows));
+  }
+
+  // By the metric the protocol ranks by: the unit's own score, its controls, then the baselines; all the rest on request.
+  function scores(unit) {
+    const weight = (one) => (one.scorer !== scorers[unit.preset] ? 2 : one.role === unit.role ? 0 : 1);
+    const main = unit.scores.filter((one) => one.primary).sort((a, b) => weight(a) - weight(b));
+    const rest = unit.scores.filter((one) => !one.primary);
+    return [scoreTable(main), make("details", {}, make("summary", { text: `${rest.length} scores by other metrics` }), scoreTable(rest))];
   }
 
   function contexts(unit, split) {
@@ -115,7 +125,7 @@
       make("p", { class: "key", text: unit.unit }),
       told,
       unit.other && unit.other.text ? make("p", { class: "key", text: "control: the explanation of another unit, “" + unit.other.text + "”" }) : null,
-      scoreTable(unit.scores),
+      ...scores(unit),
       make("div", { class: "columns" },
         make("div", {}, make("h3", { text: "Activations above zero (log counts)" }), histogram(statistics),
           make("p", { class: "key", text: `fires on ${statistics.fired.toLocaleString("en")} of ${statistics.n_tokens.toLocaleString("en")} tokens (density ${statistics.density.toExponential(2)})` })),
@@ -133,7 +143,7 @@
   };
 
   const places = new Map(ranking.map((one) => [one.scorer + " " + one.unit, one]));
-  for (const unit of units) unit.place = places.get(unit.preset + ".simulation " + unit.unit) || null;
+  for (const unit of units) unit.place = places.get(scorers[unit.preset] + " " + unit.unit) || null;
   const label = (unit) => (unit.role === "control_shuffled_weights" ? "shuffled " : "") + unit.kind + " " + unit.index;
   const fill = (id, values) => byId(id).append(...values.map(([value, text]) => make("option", { value, text })));
   fill("preset", [...new Set(units.map((unit) => unit.preset))].map((name) => [name, name]));
@@ -148,7 +158,7 @@
   }
 
   function list() {
-    const own = (unit) => unit.scores.find((one) => one.scorer === unit.preset + ".simulation" && one.role === unit.role) || {};
+    const own = (unit) => unit.scores.find((one) => one.primary && one.scorer === scorers[unit.preset] && one.role === unit.role) || {};
     const bound = (unit) => (own(unit).ci_low === null || own(unit).ci_low === undefined ? -Infinity : own(unit).ci_low);
     const chosen = units.filter(wanted).sort((a, b) => bound(b) - bound(a) || (own(b).value ?? -9) - (own(a).value ?? -9));
     byId("count").textContent = `${chosen.length} units`;
@@ -156,8 +166,8 @@
       const score = own(unit), button = make("button", { type: "button", text: label(unit) });
       const row = make("tr", { class: unit.kind },
         make("td", { class: "n", text: unit.place ? unit.place.rank : "–" }), make("td", {}, button),
-        make("td", { class: "n", text: score.status === "scored" ? fixed(score.value, 2) : "–", title: score.reason || "" }),
-        make("td", { class: "n", text: score.ci_low === null || score.ci_low === undefined ? "–" : `${fixed(score.ci_low, 2)} to ${fixed(score.ci_high, 2)}` }),
+        make("td", { class: "n", text: score.status === "scored" ? fixed(score.value, 2) : "–", title: score.reason || "" },
+          make("div", { class: "key", text: interval(score, 2) })),
         make("td", { class: "n", text: unit.place && unit.place.control_gap !== null ? fixed(unit.place.control_gap, 2) : "–" }),
         make("td", { text: unit.explanation.text || "(" + words(unit.explanation.reason) + ")" }));
       row.addEventListener("click", () => {
