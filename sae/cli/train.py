@@ -24,7 +24,7 @@ def train(
     expansion: Annotated[int, typer.Option(min=1, help="Latents per dimension of the hook (paper: 1 to 256).")] = 8,
     steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 10_000,
     batch_size: Annotated[int, typer.Option(min=1, help="Activations in a step.")] = 4096,
-    l1: Annotated[float, typer.Option(min=0.0, help="L1 coefficient, on the raw scale of the activations.")] = 1.0,
+    l1: Annotated[float, typer.Option(min=0.0, help="L1 coefficient, on the raw scale of the activations.")] = 0.004,
     mse_convention: Annotated[
         Literal["mean", "sum"], typer.Option(help="Squared error as mean or as sum over the dimensions.")
     ] = "mean",
@@ -59,7 +59,7 @@ def train(
 
     The same command goes on from the last checkpoint after an interruption, to the same result.
 
-    Example: sae train --subject subject-A --corpus corpus --out dictionary-A --l1 1.0
+    Example: sae train --subject subject-A --corpus corpus --out dictionary-A --l1 0.005
     Example: sae train --subject subject-A --corpus corpus --out small --expansion 1 --steps 2000
     """
     import torch

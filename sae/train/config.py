@@ -27,8 +27,9 @@ class TrainConfig:
     """Latents per dimension of the hook; TM: 1 to 256, the run analysed most 8."""
     steps: int = 10_000
     batch_size: int = 4096
-    l1_coefficient: float = 1.0
-    """On the raw scale of the activations, which are not normalised (TM prints 0.004, for its own scale)."""
+    l1_coefficient: float = 0.004
+    """The one TM prints. It is on the raw scale of the activations, which are not normalised: too high and every latent
+    dies, too low and L0 and the share of densities above 1% rise; look at both in `sae metrics`."""
     mse_convention: MseConvention = "mean"
     learning_rate: float = 1e-3
     lr_warmup_fraction: float = 0.01
