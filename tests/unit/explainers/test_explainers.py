@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
 from autointerp.errors import BadReply, Quota
@@ -197,6 +198,22 @@ def test_a_seed_is_sent_only_to_a_sampled_reply_of_a_model_that_takes_one(explai
     assert request(sampled, model=seeded).seed == seed
     assert sampled.request(unit(1), SPLIT, make_statistics(), seeded, 0).seed != seed
     assert request(sampled, model=plain).seed is request(greedy, model=seeded).seed is None
+
+
+@BOTH
+def test_of_what_was_counted_over_all_tokens_only_the_logits_are_shown(explainer: type[Explainer]) -> None:
+    """The counts include the scored contexts: the top tokens, above all, would tell the explainer what is in them."""
+    made = explainer(settings())
+    plain = made.request(unit(), SPLIT, make_statistics(), ScriptedModel(), 0)
+    counted = make_statistics(
+        fired=7,
+        maximum=99.0,
+        mean=3.0,
+        mean_square=30.0,
+        interval_edges=np.linspace(0, 99, 14),
+        top_tokens=(" secret",),
+    )
+    assert made.request(unit(), SPLIT, counted, ScriptedModel(), 0) == plain
 
 
 @BOTH
