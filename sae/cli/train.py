@@ -31,6 +31,10 @@ def train(
     lr: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-3,
     lr_warmup: Annotated[float, typer.Option(min=0.0, max=1.0, help="Part of the run with rising rate.")] = 0.01,
     lr_decay: Annotated[float, typer.Option(min=0.0, max=1.0, help="Part at the end with falling rate.")] = 0.2,
+    encoder_init: Annotated[
+        Literal["kaiming_uniform", "decoder"],
+        typer.Option(help="Encoder drawn apart from the decoder (paper), or as its transpose: far fewer latents die."),
+    ] = "kaiming_uniform",
     l1_warmup: Annotated[float, typer.Option(min=0.0, max=1.0, help="Part with rising L1 coefficient.")] = 0.0,
     resample_at: Annotated[
         str, typer.Option(help="When dead latents are resampled, as parts of the run; empty for never.")
@@ -81,6 +85,7 @@ def train(
         learning_rate=lr,
         lr_warmup_fraction=lr_warmup,
         lr_decay_fraction=lr_decay,
+        encoder_init=encoder_init,
         l1_warmup_fraction=l1_warmup,
         resample_fractions=_fractions(resample_at),
         dead_window_fraction=dead_window,

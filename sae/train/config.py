@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sae.errors import BadInput
 
 MseConvention = Literal["mean", "sum"]
+EncoderInit = Literal["kaiming_uniform", "decoder"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class TrainConfig:
     """Part of the run, at its end, over which the learning rate falls linearly to 0."""
     l1_warmup_fraction: float = 0.0
     """Part of the run over which the L1 coefficient rises linearly from 0; 0 as in TM: none."""
+    encoder_init: EncoderInit = "kaiming_uniform"
+    """Where the encoder starts: drawn apart from the decoder (TM), or as the decoder's transpose. In runs a hundred
+    times shorter than TM's the second keeps most latents at work, while of the first most become all but silent."""
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999
     adam_epsilon: float = 1e-8
@@ -72,6 +76,12 @@ class TrainConfig:
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "at least 0 and below 1")
         _require(self.l1_coefficient >= 0, "l1_coefficient", self.l1_coefficient, "at least 0")
         _require(self.seed >= 0, "seed", self.seed, "at least 0")
+        _require(
+            self.encoder_init in ("kaiming_uniform", "decoder"),
+            "encoder_init",
+            self.encoder_init,
+            "kaiming_uniform or decoder",
+        )
         _require(self.mse_convention in ("mean", "sum"), "mse_convention", self.mse_convention, "mean or sum")
         for name in ("dtype", "subject_dtype"):
             _require(getattr(self, name) in ("float32", "bfloat16"), name, getattr(self, name), "float32 or bfloat16")
@@ -111,10 +121,14 @@ class TrainConfig:
         How often a checkpoint is written changes no result, so it may differ.
         """
         for name, value in self.as_dict().items():
-            if name != "checkpoint_every" and other.get(name) != value:
-                return f"{name} is {other.get(name)} there and {value} here"
+            there = other.get(name, _BEFORE.get(name))
+            if name != "checkpoint_every" and there != value:
+                return f"{name} is {there} there and {value} here"
         return None
 
+
+_BEFORE = {"encoder_init": "kaiming_uniform"}
+"""What settings that came later were in runs that do not name them."""
 
 _POSITIVE_COUNTS = (
     "expansion",

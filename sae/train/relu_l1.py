@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sae.dictionaries import ReluL1
 from sae.train.adam import Adam
-from sae.train.config import MseConvention, TrainConfig
+from sae.train.config import EncoderInit, MseConvention, TrainConfig
 
 _PARTIAL_SUMS = 32
 """Parts in which a batch is summed: each is rounded to the products' precision, their sum is float32."""
@@ -130,7 +130,7 @@ class ReluL1Trainer:
         d_in = b_dec.shape[0]
         self._config, self._device = config, device
         self._products = torch.float32 if config.dtype == "float32" else torch.bfloat16
-        self._weights = _initial_weights(d_in, config.expansion * d_in, b_dec, rng, device)
+        self._weights = _initial_weights(d_in, config.expansion * d_in, b_dec, rng, device, config.encoder_init)
         d_sae = self._weights.b_enc.shape[0]
         self._rounded = self._weights
         if self._products is not torch.float32:
@@ -240,14 +240,18 @@ class ReluL1Trainer:
         )
 
 
-def _initial_weights(d_in: int, d_sae: int, b_dec: Tensor, rng: np.random.Generator, device: torch.device) -> Weights:
-    """Kaiming-uniform (bound sqrt(6 / fan_in)), encoder and decoder drawn apart, decoder rows at unit norm, b_enc 0."""
-    encoder = rng.uniform(-1, 1, (d_in, d_sae)).astype(np.float32) * np.float32((6 / d_in) ** 0.5)
+def _initial_weights(
+    d_in: int, d_sae: int, b_dec: Tensor, rng: np.random.Generator, device: torch.device, encoder_init: EncoderInit
+) -> Weights:
+    """Kaiming-uniform (bound sqrt(6 / fan_in)), decoder rows at unit norm, b_enc 0; W_enc as `encoder_init` says."""
+    drawn = rng.uniform(-1, 1, (d_in, d_sae)).astype(np.float32) * np.float32((6 / d_in) ** 0.5)
     # The decoder's bound would be sqrt(6 / d_sae), but the rows are normalised, which undoes any factor.
     decoder = torch.from_numpy(rng.uniform(-1, 1, (d_sae, d_in)).astype(np.float32)).to(device)
     _normalise_rows(decoder)
+    own = encoder_init == "kaiming_uniform"
+    encoder = torch.from_numpy(drawn).to(device) if own else decoder.t().clone(memory_format=torch.contiguous_format)
     return Weights(
-        W_enc=torch.from_numpy(encoder).to(device),
+        W_enc=encoder,
         b_enc=torch.zeros(d_sae, device=device),
         W_dec=decoder,
         b_dec=b_dec.to(device, torch.float32, copy=True),

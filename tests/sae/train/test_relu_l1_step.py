@@ -218,3 +218,16 @@ def test_initial_weights_are_kaiming_uniform_with_unit_rows_and_the_given_bias()
     # Untied: encoder and decoder are drawn apart.
     cosine = torch.nn.functional.cosine_similarity(dictionary.W_enc.t(), dictionary.W_dec, dim=1)
     assert float(cosine.abs().mean()) < 0.2
+
+
+def test_an_encoder_that_starts_as_the_decoder_moves_on_its_own() -> None:
+    trainer = ReluL1Trainer(TrainConfig(expansion=4, batch_size=8, encoder_init="decoder"), torch.zeros(6),
+                            np.random.default_rng(0), CPU)  # fmt: skip
+    start = trainer.dictionary("hook")
+    assert torch.equal(start.W_enc, start.W_dec.t())
+    apart = ReluL1Trainer(TrainConfig(expansion=4), torch.zeros(6), np.random.default_rng(0), CPU).dictionary("hook")
+    assert torch.equal(start.W_dec, apart.W_dec)  # the setting changes the encoder alone
+    inputs = torch.from_numpy(np.random.default_rng(1).normal(size=(8, 6)).astype(np.float32))
+    trainer.step(inputs, learning_rate=0.01, l1_coefficient=0.1, measure=False)
+    moved = trainer.dictionary("hook")
+    assert not torch.equal(moved.W_enc, moved.W_dec.t())

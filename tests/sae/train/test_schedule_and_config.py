@@ -66,6 +66,7 @@ def test_the_l1_coefficient_rises_and_stays() -> None:
         ({"resample_fractions": (0.001,)}, "resample_fractions must be between dead_window_fraction"),
         ({"tokens_per_context": 0}, "tokens_per_context must be at least 1"),
         ({"mse_convention": "median"}, "mse_convention must be mean or sum"),
+        ({"encoder_init": "zeros"}, "encoder_init must be kaiming_uniform or decoder"),
         ({"dtype": "int8"}, "dtype must be float32 or bfloat16"),
         ({"seed": -1}, "seed must be at least 0"),
     ],
@@ -85,3 +86,10 @@ def test_auto_is_bfloat16_where_the_hardware_is_fast_at_it(monkeypatch: pytest.M
     assert resolve_dtype("float32", torch.device("cuda")) == "float32"
     with pytest.raises(BadInput, match="dtype 'half' is not known"):
         resolve_dtype("half", torch.device("cpu"))
+
+
+def test_a_run_from_before_a_setting_is_one_with_the_value_it_had() -> None:
+    old = {name: value for name, value in TrainConfig().as_dict().items() if name != "encoder_init"}
+    assert TrainConfig().difference(old) is None
+    changed = TrainConfig(encoder_init="decoder").difference(old)
+    assert changed == "encoder_init is kaiming_uniform there and decoder here"
