@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from autointerp.errors import Authentication, ProviderError, Quota, RateLimited, Transient
 from autointerp.providers.keys import Secret
-from autointerp.providers.waits import retry_after_s, wait_s
+from autointerp.providers.rate_limit_headers import retry_after_s
 
 if TYPE_CHECKING:
     import httpx2
@@ -68,9 +68,7 @@ def failure_of(kind: type[ProviderError], said: str, response: httpx2.Response |
     message = _ADVICE.get(kind, "") + said[:_SHOWN]
     if response is None:
         return kind(message)
-    if issubclass(kind, RateLimited):
-        return RateLimited(message, wait_s(response.headers))
-    told = retry_after_s(response.headers)
-    if kind is Transient and response.status_code in _OVERLOADED and told is not None:
-        return RateLimited(message, told)
+    wait = retry_after_s(response.headers)
+    if kind is RateLimited or (kind is Transient and response.status_code in _OVERLOADED and wait is not None):
+        return RateLimited(message, wait)
     return kind(message)

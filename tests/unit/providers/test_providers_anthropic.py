@@ -319,7 +319,10 @@ async def test_nobody_there_and_no_answer_in_time(server: Server, answer: object
 
 
 async def test_a_rate_limit_carries_the_servers_wait(server: Server, provider: AnthropicProvider) -> None:
-    reset = {"anthropic-ratelimit-requests-reset": "2100-01-01T00:00:00Z"}
+    reset = {
+        "anthropic-ratelimit-requests-reset": "2100-01-01T00:00:00Z",
+        "anthropic-ratelimit-requests-remaining": "0",
+    }
     server.answers = [Answer(failure(), 429, {"Retry-After": "17"}), Answer(failure(), 429, reset)]
     server.answers += [Answer(failure(), 429)]
     waits = []

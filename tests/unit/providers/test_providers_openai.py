@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +30,6 @@ from autointerp.providers.ledger_export import export_jsonl
 from autointerp.providers.model import LedgeredModel
 from autointerp.providers.openai_compatible import OpenAICompatibleProvider
 from autointerp.providers.openai_errors import ERRORS
-from autointerp.providers.waits import retry_after_s
 from autointerp.types import Usage
 
 SECRET = "sk-planted-0123456789abcdef"
@@ -199,17 +196,6 @@ async def test_nobody_there_and_no_answer_in_time(server: Server) -> None:
         with pytest.raises(Transient):
             await impatient.ask(chat_request())
         await impatient.close()
-
-
-def test_retry_after_as_seconds_milliseconds_and_date() -> None:
-    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
-    assert retry_after_s({"retry-after": "17"}) == 17.0
-    assert retry_after_s({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
-    assert 30 < (retry_after_s({"retry-after": soon}) or 0) <= 90
-    assert retry_after_s({"retry-after": format_datetime(datetime(2020, 1, 1, tzinfo=UTC))}) == 0.0
-    assert retry_after_s({"retry-after": "-3"}) == 0.0
-    for unsaid in ({}, {"retry-after": "soon"}, {"retry-after": ""}, {"retry-after": "nan"}, {"retry-after": "inf"}):
-        assert retry_after_s(unsaid) is None
 
 
 async def test_a_rate_limit_carries_the_servers_wait(server: Server, provider: OpenAICompatibleProvider) -> None:
