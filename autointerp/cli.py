@@ -38,7 +38,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/NAME beside the job file.")] = None,
     llm: Annotated[
         str | None,
-        typer.Option(help="Another model than the job's: openai:MODEL, http://HOST/v1:MODEL or local:FILE.gguf."),
+        typer.Option(help="Another model: openai:MODEL, anthropic:MODEL, http://HOST/v1:MODEL or local:FILE.gguf."),
     ] = None,
     units: Annotated[int | None, typer.Option(min=1, help="With --llm: at most so many units of each group.")] = None,
     strict: Annotated[bool, typer.Option(help="Exit with 1 where a unit stayed Unscored.")] = False,

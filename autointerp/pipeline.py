@@ -24,6 +24,7 @@ from autointerp.explainers import ExplainerSettings
 from autointerp.presets import Preset
 from autointerp.prompting import failed_call
 from autointerp.protocols import Explainer, Judgement, LanguageModel, Scorer, Simulator
+from autointerp.providers.refusals import no_temperature
 from autointerp.scorers import ScoringSettings, SimulationScorer
 from autointerp.simulators import BASELINES, SimulatorSettings
 from autointerp.types import Explanation, Reason, Role, UnitId, UnitRecord, Unscored
@@ -92,6 +93,9 @@ class Method:
         for component in (self.explainer, self.simulator, self.scorer):
             if isinstance(component, ChecksModel):
                 component.check(model)
+        temperatures = (self.preset.explainer_temperature, self.preset.simulator_temperature)
+        if temperatures != (None, None) and not model.capabilities().temperature:
+            raise no_temperature(model.provider, model.model)
 
 
 async def explain(method: Method, record: UnitRecord, model: LanguageModel, seed: int) -> Explanation | Unscored:

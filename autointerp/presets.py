@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -30,10 +30,10 @@ class Preset:
     contexts_per_prompt: contexts a simulator predicts in one call. explainer_few_shot, simulator_few_shot: example
     units in the prompts. explainer_max_tokens: room for the reply. metrics: names of `autointerp.scorers.METRICS`, the
     first ranks. sample_sets: names of `autointerp.scorers.SAMPLE_SETS`, the first adds nothing to a scorer's name.
-    baselines: predictors without an LLM. explainer_temperature, simulator_temperature: None is not sent; the
-    simulator's matters only where it generates. minimum_share: least share of contexts whose simulation must have
-    succeeded, in (0, 1]. constant_prediction_is_zero: whether a simulator that says the same everywhere scores 0 (TM)
-    or is Unscored. original: the paper's preset where settings were changed, else None.
+    baselines: predictors without an LLM. explainer_temperature, simulator_temperature: None (in a job: "none") is not
+    sent; the simulator's matters only where it generates. minimum_share: least share of contexts whose simulation must
+    have succeeded, in (0, 1]. constant_prediction_is_zero: whether a simulator that says the same everywhere scores 0
+    (TM) or is Unscored. original: the paper's preset where settings were changed, else None.
 
     Raises ValueError for a number out of its range.
     """
@@ -126,7 +126,12 @@ class Preset:
             raise BadJob(f"preset {self.name}: splits: {error}") from error
 
     def _converted(self, key: str, value: Any, hint: Any) -> Any:
-        """A job file's value as the type of its setting, by JSON's rules: no text for a number, none for a flag."""
+        """A job file's value as the type of its setting, by JSON's rules: no text for a number, none for a flag.
+
+        TOML has no null: "none" stands for it where a setting may be absent.
+        """
+        if value == "none" and type(None) in get_args(hint):
+            return None
         try:
             return TypeAdapter(hint).validate_json(json.dumps(value, allow_nan=False), strict=True)
         except ValidationError as error:

@@ -138,7 +138,12 @@ Reply: TypeAlias = ChatReply | EchoReply
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a model behind a provider can do; None for a limit means unknown."""
+    """What a model behind a provider can do; None for a limit means unknown.
+
+    temperature, stop: whether it takes these fields of a request; prompt_caching: whether what prompts share at their
+    beginning is read from a cache, for less; reasoning_room: tokens that a call may generate, and be billed for, beyond
+    the request's max_tokens, because the model reasons before it answers.
+    """
 
     prompt_logprobs: bool = False
     generated_logprobs: bool = False
@@ -147,6 +152,10 @@ class Capabilities:
     context_tokens: int | None = None
     # Candidates of an EchoRequest must be single tokens: "0".."9" always are; "10" is not where digits are split.
     single_token_ten: bool = False
+    temperature: bool = True
+    stop: bool = True
+    prompt_caching: bool = False
+    reasoning_room: int = 0
 
 
 @runtime_checkable

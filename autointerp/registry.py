@@ -39,7 +39,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "providers": {
         "scripted": "autointerp.providers.scripted:ScriptedProvider",
+        "openai": "autointerp.providers.openai_provider:OpenAIProvider",
         "openai_compatible": "autointerp.providers.openai_compatible:OpenAICompatibleProvider",
+        "anthropic": "autointerp.providers.anthropic_provider:AnthropicProvider",
         "local": "autointerp.providers.local:LocalProvider",
     },
 }

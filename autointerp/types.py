@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import IntEnum, StrEnum
 from typing import Any, TypeAlias
 from urllib.parse import quote, unquote
@@ -270,18 +270,30 @@ class UnitRecord:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of LLM calls, as the provider counted them."""
+    """Tokens of LLM calls, as the provider counted them.
+
+    prompt_tokens: all of the prompt, of which cached_prompt_tokens were read from the provider's cache and
+    cache_write_tokens written to it; completion_tokens: all that was generated, of which reasoning_tokens were hidden.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_prompt_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.cached_prompt_tokens + other.cached_prompt_tokens,
-        )
+        return Usage(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(Usage)))
+
+    def to_json(self) -> dict[str, int]:
+        """The counts by name; `Usage(**counts)` inverts it.
+
+        Writing to a cache and hidden reasoning are left out where there was none, so that what was recorded before they
+        were counted keeps its bytes.
+        """
+        counts = {one.name: int(getattr(self, one.name)) for one in fields(Usage)}
+        always = ("prompt_tokens", "completion_tokens", "cached_prompt_tokens")
+        return {name: count for name, count in counts.items() if count or name in always}
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,4 +55,6 @@ def note(model: LedgeredModel) -> str:
 
 def account(model: LedgeredModel) -> dict[str, Any]:
     """What was asked in all, for the manifest."""
-    return asdict(model.counters)
+    counters = model.counters
+    usages = {"live_usage": counters.live_usage.to_json(), "replayed_usage": counters.replayed_usage.to_json()}
+    return {**asdict(counters), **usages}

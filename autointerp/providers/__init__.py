@@ -1,19 +1,23 @@
 """Who serves the LLM, and the ledger of what was asked."""
 
+from autointerp.providers.anthropic_provider import AnthropicProvider
 from autointerp.providers.ledger import Ledger, LedgerStatistics, ModelStatistics
 from autointerp.providers.ledger_export import export_jsonl, import_jsonl
 from autointerp.providers.model import Counters, LedgeredModel
 from autointerp.providers.openai_compatible import OpenAICompatibleProvider
+from autointerp.providers.openai_provider import OpenAIProvider
 from autointerp.providers.retries import RetryPolicy
 from autointerp.providers.scripted import ScriptedProvider
 
 __all__ = [
+    "AnthropicProvider",
     "Counters",
     "Ledger",
     "LedgerStatistics",
     "LedgeredModel",
     "ModelStatistics",
     "OpenAICompatibleProvider",
+    "OpenAIProvider",
     "RetryPolicy",
     "ScriptedProvider",
     "export_jsonl",

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-
 import openai
 
 from autointerp.errors import (
@@ -20,8 +14,10 @@ from autointerp.errors import (
     RateLimited,
     Transient,
 )
+from autointerp.providers.keys import Secret
+from autointerp.providers.vendor import failure_of, kind_of, one_line
 
-__all__ = ["ERRORS", "STATUSES", "retry_after_s", "translated", "without"]
+__all__ = ["ERRORS", "STATUSES", "translate"]
 
 # Every exception the SDK exports. Those with a status are refined by `STATUSES` and by what the body says.
 ERRORS: dict[type[Exception], type[ProviderError]] = {
@@ -63,49 +59,20 @@ _OVERFLOW_SIGNS = (
 _FILTER_CODES = ("content_filter", "content_policy_violation")
 
 
-@contextmanager
-def translated(secret: str) -> Iterator[None]:
-    """Raises this project's error for the SDK's, without `secret` in its text and without the original behind it."""
-    try:
-        yield
-    except tuple(ERRORS) as error:
-        raise _translate(error, secret) from None
-
-
-def without(secret: str, text: str) -> str:
-    """The text with `secret`, if there is one, taken out."""
-    return text.replace(secret, "[key]") if secret else text
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds the server asks to wait, by `retry-after-ms` or `retry-after` (seconds or a date); None where unsaid."""
-    said = headers.get("retry-after", "")
-    try:
-        wait = float(headers["retry-after-ms"]) / 1000 if "retry-after-ms" in headers else float(said)
-    except ValueError:
-        try:
-            wait = (parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
-            return None
-    return max(0.0, wait) if math.isfinite(wait) else None
-
-
-def _translate(error: Exception, secret: str) -> ProviderError:
-    message = " ".join(without(secret, str(error)).split())[:500]
+def translate(error: Exception, secret: Secret) -> ProviderError:
+    """This project's error for an error of the SDK, without `secret` in its text."""
+    said = one_line(error, secret)
     if not isinstance(error, openai.APIStatusError):
-        return _class_of(error)(message)
-    said = f"{error.code} {error.type} {message}"
+        return failure_of(kind_of(error, ERRORS), said)
+    return failure_of(_kind(error, f"{error.code} {error.type} {said}"), said, error.response)
+
+
+def _kind(error: openai.APIStatusError, said: str) -> type[ProviderError]:
+    """The class by what the body says, else by the status."""
     if any(code in said for code in _QUOTA_CODES):
-        return Quota(f"the account has no credit left: {message}")
+        return Quota
     if error.status_code in (400, 413, 422, 500) and any(sign in said for sign in _OVERFLOW_SIGNS):
-        return ContextOverflow(message)
+        return ContextOverflow
     if error.status_code == 400 and any(code in said for code in _FILTER_CODES):
-        return ProviderError(message)  # this prompt is refused, others are not
-    kind = STATUSES.get(error.status_code) or _class_of(error)
-    if issubclass(kind, RateLimited):
-        return RateLimited(message, retry_after_s(error.response.headers))
-    return kind(message)
-
-
-def _class_of(error: Exception) -> type[ProviderError]:
-    return next(ERRORS[cls] for cls in type(error).__mro__ if cls in ERRORS)
+        return ProviderError  # this prompt is refused, others are not
+    return STATUSES.get(error.status_code) or kind_of(error, ERRORS)

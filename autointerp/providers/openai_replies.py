@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from autointerp.errors import BadReply, Unsupported
 from autointerp.protocols import ChatReply, ChatRequest, EchoReply, EchoRequest, TokenLogprobs
+from autointerp.providers.reading import count, json_object
 from autointerp.types import Usage
 
 __all__ = ["read_chat", "read_echo"]
@@ -57,12 +57,7 @@ def read_echo(text: str, request: EchoRequest, start: int) -> EchoReply:
 
 
 def _body(text: str) -> Mapping[str, Any]:
-    try:
-        body = json.loads(text)
-    except ValueError:
-        raise BadReply(f"the server's answer is not JSON: {text[:60]!r}") from None
-    if not isinstance(body, Mapping):
-        raise BadReply(f"the server's answer is not an object: {text[:60]!r}")
+    body = json_object(text)
     if "choices" not in body and "error" in body:
         raise BadReply(f"the server reports an error with a status of success: {str(body['error'])[:200]}")
     return body
@@ -80,13 +75,19 @@ def _served(body: Mapping[str, Any], asked: str) -> str:
 
 
 def _usage(body: Mapping[str, Any]) -> Usage:
-    """Zeros where the server does not count."""
+    """Zeros where the server does not count. Hidden reasoning is part of `completion_tokens`, and billed as such."""
     usage = body.get("usage") or {}
     try:
-        details = usage.get("prompt_tokens_details") or {}
-        counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"), details.get("cached_tokens"))
-        return Usage(*(int(count or 0) for count in counts))
-    except (AttributeError, TypeError, ValueError) as error:
+        prompt = usage.get("prompt_tokens_details") or {}
+        completion = usage.get("completion_tokens_details") or {}
+        return Usage(
+            prompt_tokens=count(usage.get("prompt_tokens")),
+            completion_tokens=count(usage.get("completion_tokens")),
+            cached_prompt_tokens=count(prompt.get("cached_tokens")),
+            cache_write_tokens=count(prompt.get("cache_write_tokens")),
+            reasoning_tokens=count(completion.get("reasoning_tokens")),
+        )
+    except (AttributeError, ValueError) as error:
         raise BadReply(f"the server's usage is not a count of tokens: {str(usage)[:60]}") from error
 
 

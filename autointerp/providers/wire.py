@@ -38,7 +38,7 @@ def request_from_json(text: str) -> Request:
 
 def reply_to_json(reply: Reply) -> str:
     """`reply_from_json` inverts it. Fields at their defaults are left out."""
-    body: dict[str, Any] = {"kind": type(reply).__name__, **asdict(reply)}
+    body: dict[str, Any] = {"kind": type(reply).__name__, **asdict(reply), "usage": reply.usage.to_json()}
     if not body["logprobs"]:
         del body["logprobs"]
     return canonical_json(body)

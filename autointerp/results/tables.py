@@ -88,7 +88,8 @@ def _outcome_columns(outcome: Outcome) -> dict[str, Any]:
 
 def provenance_json(provenance: Sequence[Provenance]) -> str:
     """Canonical JSON of a value's provenance."""
-    return json.dumps([asdict(one) for one in provenance], sort_keys=True, separators=(",", ":"))
+    bodies = [{**asdict(one), "usage": one.usage.to_json()} for one in provenance]
+    return json.dumps(bodies, sort_keys=True, separators=(",", ":"))
 
 
 def _row(measured: Measured) -> dict[str, Any]:

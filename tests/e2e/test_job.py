@@ -25,8 +25,8 @@ from autointerp.types import Usage
 EXPLANATIONS = {"cat": "cats and dogs", "digit": "digits"}
 LINE = re.compile(r"(?P<token>[^\t\n]*)\tunknown")
 
-# Found before a test puts its own reader in their place.
-PROVIDERS = {name: registry.find("providers", name) for name in ("local", "openai_compatible")}
+# Before a test puts its own reader in the place of every provider.
+FIND = registry.find
 
 
 class Reader:
@@ -341,18 +341,25 @@ def test_details_are_readable_text(finished: Path) -> None:
     ("llm", "provider", "name", "simulator"),
     [
         ("https://some.host/v1:other", "openai_compatible", "other", "json"),
-        ("openai:some-model", "openai_compatible", "some-model", "json"),
+        ("openai:gpt-4.1-mini", "openai", "gpt-4.1-mini", "json"),
+        ("openai:gpt-5", "openai", "gpt-5", "json"),
+        ("anthropic:claude-haiku-4-5", "anthropic", "claude-haiku-4-5", "json"),
         ("http://127.0.0.1:8000/v1:model", "openai_compatible", "model", "json"),
         ("local:/models/some.gguf", "local", "some", None),
     ],
 )
-def test_another_model_can_be_named(stores: Path, llm: str, provider: str, name: str, simulator: str | None) -> None:
+def test_another_model_can_be_named(
+    stores: Path, monkeypatch: pytest.MonkeyPatch, llm: str, provider: str, name: str, simulator: str | None
+) -> None:
+    monkeypatch.setattr(registry, "find", FIND)
     job = on_model(load_job(write_job(stores)), llm, 7)
     assert job.model is not None
     assert (job.model.provider, job.model.name, job.model.replay_only) == (provider, name, False)
-    made = PROVIDERS[provider].configured(name, job.model.settings)  # the real one accepts these settings
+    made = FIND("providers", provider).configured(name, job.model.settings)  # the real one accepts these settings
     assert made.capabilities(name).prompt_logprobs is (provider == "local")
     assert {preset.settings.get("simulator") for preset in job.presets} == {simulator}
+    sent = {preset.settings.get(f"{who}_temperature") for preset in job.presets for who in ("explainer", "simulator")}
+    assert sent == {None if made.capabilities(name).temperature else "none"}
     assert (job.units.features, job.units.neurons, job.units.control_features) == (7, 7, 7)
 
 

@@ -101,6 +101,13 @@ async def test_a_good_explanation_beats_its_control_and_the_constant(preset: Pre
         assert said_constant.reason is Reason.CONSTANT_PREDICTION
 
 
+def test_a_model_that_takes_no_temperature_is_refused_before_it_is_asked_and_what_to_do_is_said() -> None:
+    reasoning = model(temperature=False)
+    with pytest.raises(Unsupported, match='explainer_temperature = "none" and simulator_temperature = "none"'):
+        small(OPENAI).check(reasoning)
+    small(OPENAI.with_settings({"explainer_temperature": "none", "simulator_temperature": "none"})).check(reasoning)
+
+
 async def test_a_chat_model_without_logprobs_serves_the_same_preset_through_json() -> None:
     def chatty(request: ChatRequest) -> ChatReply:
         if request.max_tokens == OPENAI.explainer_max_tokens:

@@ -78,6 +78,14 @@ def test_a_change_of_a_change_is_still_compared_with_the_paper() -> None:
     assert twice.with_settings({"scale": "0-10", "explainer_temperature": 1.0}).changed() == {}
 
 
+def test_none_stands_for_a_temperature_that_is_not_sent_and_for_nothing_else() -> None:
+    changed = OPENAI.with_settings({"explainer_temperature": "none", "simulator_temperature": "none"})
+    assert (changed.explainer_temperature, changed.simulator_temperature) == (None, None)
+    assert changed.changed()["explainer_temperature"] == {"paper": 1.0, "used": None}
+    with pytest.raises(BadJob, match="minimum_share: "):
+        OPENAI.with_settings({"minimum_share": "none"})
+
+
 def test_splits_change_key_by_key() -> None:
     changed = TM.with_settings({"splits": {"score": {"top": 3, "random": 5}, "minimum": 5}})
     assert changed.splits.score == {"top": 3, "random": 5}

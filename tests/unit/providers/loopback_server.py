@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from time import sleep
 
 
 @dataclass
 class Answer:
-    """body: bytes, or what becomes JSON; cut: how many bytes less are sent than the header says."""
+    """body: bytes, or what becomes JSON.
+
+    cut: how many bytes less are sent than the header says; trickle_s: the pause after each byte; dropped: the
+    connection is closed without an answer.
+    """
 
     body: object
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
     cut: int = 0
+    trickle_s: float = 0.0
+    dropped: bool = False
 
 
 @dataclass
@@ -42,6 +49,9 @@ def serving() -> Iterator[Server]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             server.asked.append((self.path, headers, json.loads(self.rfile.read(length))))
             answer = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
+            if answer.dropped:
+                self.close_connection = True
+                return
             body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
             self.send_response(answer.status)
             self.send_header("content-type", answer.content_type)
@@ -49,8 +59,14 @@ def serving() -> Iterator[Server]:
             for name, value in answer.headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            with suppress(ConnectionError):  # the caller may have had enough
+                self._write(body, answer.trickle_s)
             self.close_connection = bool(answer.cut)
+
+        def _write(self, body: bytes, trickle_s: float) -> None:
+            for piece in [body[place : place + 1] for place in range(len(body))] if trickle_s else [body]:
+                self.wfile.write(piece)
+                sleep(trickle_s)
 
         def log_message(self, *_: object) -> None:
             pass

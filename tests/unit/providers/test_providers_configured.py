@@ -31,6 +31,10 @@ WRONG = [
     ("local", {"context": "8192"}, r"setting 'context' of the provider local: .*integer"),
     ("openai_compatible", {"api_key": "sk-1"}, "unknown setting 'api_key'"),
     ("openai_compatible", {"json_mode": "yes"}, "setting 'json_mode'"),
+    ("openai", {"api_key": "sk-1"}, "unknown setting 'api_key' of the provider openai: known are base_url"),
+    ("openai", {"reasoning_room": "much"}, "setting 'reasoning_room'"),
+    ("anthropic", {"thinking": "loudly"}, "setting 'thinking' of the provider anthropic: .*'adaptive'"),
+    ("anthropic", {"seed": True}, "unknown setting 'seed'"),
     ("scripted", {}, "setting 'path'"),
     ("scripted", {"path": "/nowhere.json"}, "cannot be read as a script"),
 ]
@@ -43,15 +47,17 @@ def test_a_wrong_setting_is_one_line(provider: str, settings: dict[str, Any], co
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("settings", [{"api_key": "sk-planted"}, {"json_mode": "sk-planted"}])
-def test_a_key_given_as_a_setting_is_not_repeated(settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize("provider", ["openai_compatible", "openai", "anthropic"])
+@pytest.mark.parametrize("settings", [{"api_key": "sk-planted"}, {"timeout_s": "sk-planted"}])
+def test_a_key_given_as_a_setting_is_not_repeated(provider: str, settings: dict[str, Any]) -> None:
     with pytest.raises(BadJob) as caught:
-        configured("openai_compatible", **settings)
+        configured(provider, **settings)
     assert "sk-planted" not in str(caught.value)
 
 
 def test_values_that_no_type_can_refuse() -> None:
-    for provider, settings in (("local", {"dtype": "int3"}), ("openai_compatible", {"base_url": "nowhere"})):
+    nowhere = [(name, {"base_url": "nowhere"}) for name in ("openai_compatible", "openai", "anthropic")]
+    for provider, settings in (("local", {"dtype": "int3"}), *nowhere):
         with pytest.raises(BadInput):
             configured(provider, **settings)
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-from loopback_server import Answer, Server, serving
+from loopback_server import Answer, Server
 from provider_samples import chat_request, echo_request
 
 from autointerp.errors import (
@@ -31,16 +29,10 @@ from autointerp.providers.ledger import Ledger
 from autointerp.providers.ledger_export import export_jsonl
 from autointerp.providers.model import LedgeredModel
 from autointerp.providers.openai_compatible import OpenAICompatibleProvider
-from autointerp.providers.openai_errors import ERRORS, retry_after_s
+from autointerp.providers.openai_errors import ERRORS
 from autointerp.types import Usage
 
 SECRET = "sk-planted-0123456789abcdef"
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as running:
-        yield running
 
 
 @pytest.fixture
@@ -164,6 +156,12 @@ FAILURES = {
     "no text": (Answer(completion(None)), BadReply),
     "no finish reason": (Answer(completion("text", None)), BadReply),
     "usage that is no count": (Answer(completion(usage="many")), BadReply),
+    "usage that is no number": (Answer(completion(usage={"prompt_tokens": "9"})), BadReply),
+    "usage below nothing": (Answer(completion(usage={"completion_tokens": -1})), BadReply),
+    "JSON without end": (Answer(b"[" * 200_000), BadReply),
+    "no answer": (Answer(b"", dropped=True), Transient),
+    "not what its header says": (Answer(b"plain", headers={"content-encoding": "gzip"}), Transient),
+    "overloaded and says when": (Answer(failure("overloaded"), 503, {"retry-after": "3"}), RateLimited),
 }
 
 
@@ -192,22 +190,12 @@ async def test_nobody_there_and_no_answer_in_time(server: Server) -> None:
     with pytest.raises(Transient):
         await nobody.ask(chat_request())
     await nobody.close()
-    server.answers = [Answer(completion(), cut=1)]
-    impatient = OpenAICompatibleProvider(base_url=server.url, key_variable="", timeout_s=0.001)
-    with pytest.raises(Transient):
-        await impatient.ask(chat_request())
-    await impatient.close()
-
-
-def test_retry_after_as_seconds_milliseconds_and_date() -> None:
-    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
-    assert retry_after_s({"retry-after": "17"}) == 17.0
-    assert retry_after_s({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
-    assert 30 < (retry_after_s({"retry-after": soon}) or 0) <= 90
-    assert retry_after_s({"retry-after": format_datetime(datetime(2020, 1, 1, tzinfo=UTC))}) == 0.0
-    assert retry_after_s({"retry-after": "-3"}) == 0.0
-    for unsaid in ({}, {"retry-after": "soon"}, {"retry-after": ""}, {"retry-after": "nan"}, {"retry-after": "inf"}):
-        assert retry_after_s(unsaid) is None
+    for answer, timeout_s in ((Answer(completion(), cut=1), 0.001), (Answer(completion(), trickle_s=0.05), 0.3)):
+        server.answers = [answer]  # a trickle never keeps the transport waiting, and still has to end
+        impatient = OpenAICompatibleProvider(base_url=server.url, key_variable="", timeout_s=timeout_s)
+        with pytest.raises(Transient):
+            await impatient.ask(chat_request())
+        await impatient.close()
 
 
 async def test_a_rate_limit_carries_the_servers_wait(server: Server, provider: OpenAICompatibleProvider) -> None:

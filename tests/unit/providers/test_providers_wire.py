@@ -36,7 +36,7 @@ echoes = st.builds(
     texts,
     st.lists(texts, max_size=3),
 )
-usages = st.builds(Usage, st.integers(0, 9999), st.integers(0, 9999), st.integers(0, 9999))
+usages = st.builds(Usage, *[st.integers(0, 9999)] * 3, *[st.just(0) | st.integers(0, 9999)] * 2)
 chat_replies = st.builds(
     ChatReply,
     texts,
@@ -88,3 +88,12 @@ def test_a_field_that_is_not_known_is_not_dropped() -> None:
     body = {**json.loads(request_to_json(request)), "surprise": 1}
     with pytest.raises(TypeError):
         request_from_json(json.dumps(body))
+
+
+def test_replies_of_before_hidden_and_written_tokens_were_counted_keep_their_bytes() -> None:
+    old = {"completion_tokens": 2, "prompt_tokens": 3, "cached_prompt_tokens": 1}
+    reply = ChatReply("hi", "stop", "m", Usage(3, 2, 1))
+    assert json.loads(reply_to_json(reply))["usage"] == old
+    new = ChatReply("hi", "stop", "m", Usage(3, 2, 1, cache_write_tokens=2, reasoning_tokens=1))
+    assert json.loads(reply_to_json(new))["usage"] == {**old, "cache_write_tokens": 2, "reasoning_tokens": 1}
+    assert sum([new.usage, new.usage], Usage()) == Usage(6, 4, 2, 4, 2)

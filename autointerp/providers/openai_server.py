@@ -1,0 +1,79 @@
+"""A connection to one server of OpenAI's protocol through the official SDK, and a conversation in its wire format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from autointerp.protocols import ChatRequest
+from autointerp.providers.keys import NO_SECRET, secret_of
+from autointerp.providers.vendor import text_of
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+__all__ = ["OPENAI", "OpenAIServer", "chat_body"]
+
+OPENAI = "https://api.openai.com/v1"
+
+
+class OpenAIServer:
+    """Posts to one server. The key is kept in the client alone: it appears in no message, repr or record.
+
+    name: of the provider, for messages; key_variable: the environment variable that holds the key, read at the first
+    call, "" for a server that asks for none; timeout_s: until an answer is whole.
+    """
+
+    def __init__(self, name: str, base_url: str, key_variable: str, timeout_s: float) -> None:
+        self._name = name
+        self._base_url = base_url
+        self._key_variable = key_variable
+        self._timeout_s = timeout_s
+        self._secret = NO_SECRET
+        self._client: AsyncOpenAI | None = None
+
+    async def post(self, path: str, body: dict[str, Any]) -> str:
+        """The text of a successful response. Raises a ProviderError for all that goes wrong on the way."""
+        import httpx2
+
+        from autointerp.providers.openai_errors import ERRORS, translate
+
+        call = self._connected().post(path, body=body, cast_to=httpx2.Response)
+        return await text_of(call, ERRORS, translate, self._secret, self._timeout_s)
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    def _connected(self) -> AsyncOpenAI:
+        if self._client is None:
+            from openai import AsyncOpenAI
+
+            self._secret = secret_of(self._key_variable, self._name) if self._key_variable else NO_SECRET
+            self._client = AsyncOpenAI(
+                api_key=self._secret.reveal() or "none",
+                base_url=self._base_url,
+                max_retries=0,
+                timeout=self._timeout_s,
+            )
+        return self._client
+
+
+def chat_body(request: ChatRequest, length_field: str, room: int = 0) -> dict[str, Any]:
+    """The body of a chat completion: what the request sets and nothing else. room: tokens for hidden reasoning."""
+    body: dict[str, Any] = {
+        "model": request.model,
+        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+        length_field: request.max_tokens + room,
+    }
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if request.seed is not None:
+        body["seed"] = request.seed
+    if request.stop:
+        body["stop"] = list(request.stop)
+    if request.json_mode:
+        body["response_format"] = {"type": "json_object"}
+    if request.top_logprobs:
+        body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+    return body
