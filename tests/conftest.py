@@ -1,9 +1,31 @@
-"""Settings that hold for every test."""
+"""Settings that hold for every test, and the PostgreSQL server of those that need one."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
+from support.postgres import PostgresServer, postgres_binaries, running_postgres
 
 # A busy machine is not a failure: no test is timed. The examples are the same in every run, so that red means a change.
 settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One server for all tests, started when the first one asks."""
+    binaries = postgres_binaries()
+    if binaries is None or shutil.which("setpriv") is None:
+        pytest.skip("no-postgresql")
+    with running_postgres(binaries) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> PostgresServer:
+    """The server, its password in the environment."""
+    monkeypatch.setenv("PGPASSWORD", postgres_server.password)
+    return postgres_server

@@ -23,8 +23,8 @@ replay_only = false                  # true: nothing is asked that the ledger do
 settings = { path = "model.gguf" }   # the provider's own
 
 [ledger]
-path = "ledger.sqlite"
-imports = ["ledger.jsonl.gz"]
+path = "ledger.sqlite"               # or: url = "postgresql://USER@HOST/DATABASE", its password in the environment:
+imports = ["ledger.jsonl.gz"]         #     PGPASSWORD, or the variable that password_variable names
 
 [[presets]]
 name = "openai"                      # any other key is a setting of the preset
@@ -39,9 +39,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from autointerp.errors import BadJob
+from autointerp.errors import BadJob, LedgerError
+from autointerp.providers import postgres_url
 
 __all__ = ["Job", "PresetSection", "Selection", "load_job", "save_job"]
 
@@ -49,7 +50,8 @@ Selection: TypeAlias = Annotated[int, Field(ge=0)] | list[Annotated[int, Field(g
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    # The input is not repeated in errors: a ledger's URL that is refused may hold a password.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
 class StoreSection(_Section):
@@ -87,10 +89,32 @@ class ModelSection(_Section):
 
 
 class LedgerSection(_Section):
-    """Where calls are recorded, and recordings that are known beforehand."""
+    """Where calls are recorded (a file, or a PostgreSQL database), and recordings that are known beforehand."""
 
     path: str = "ledger.sqlite"
+    url: str | None = None
+    password_variable: str | None = None  # the environment variable with the password; None: PGPASSWORD
     imports: list[str] = []
+
+    @field_validator("url")
+    @classmethod
+    def _names_a_database(cls, url: str | None) -> str | None:
+        try:
+            if url is not None:
+                postgres_url(url)
+        except LedgerError as error:
+            raise ValueError(str(error)) from error
+        return url
+
+    @model_validator(mode="after")
+    def _one_place(self) -> LedgerSection:
+        if "://" in self.path:
+            raise ValueError("path is a URL: name it as url")
+        if self.url is not None and "path" in self.model_fields_set:
+            raise ValueError("give a path or a url, not both")
+        if self.url is None and self.password_variable is not None:
+            raise ValueError("password_variable goes with a url")
+        return self
 
 
 class StatisticsSection(_Section):
@@ -182,7 +206,9 @@ def save_job(job: Job, source: Path, folder: Path) -> Path:
     data["store"]["path"] = move(job.store.path)
     if job.store.control is not None:
         data["store"]["control"] = move(job.store.control)
-    data["ledger"] = {"path": move(job.ledger.path), "imports": [move(path) for path in job.ledger.imports]}
+    place = job.ledger.model_dump(include={"url", "password_variable"}, exclude_none=True)
+    imports = [move(path) for path in job.ledger.imports]
+    data["ledger"] = {**(place or {"path": move(job.ledger.path)}), "imports": imports}
     if job.model is not None and isinstance(job.model.settings.get("path"), str):
         data["model"]["settings"]["path"] = move(job.model.settings["path"])
     path = folder / "job.toml"

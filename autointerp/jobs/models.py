@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from autointerp import registry
-from autointerp.errors import BadJob
-from autointerp.jobs.job import Job, ModelSection
+from autointerp.errors import BadJob, LedgerError
+from autointerp.jobs.job import Job, LedgerSection, ModelSection
 from autointerp.protocols import Provider
 from autointerp.providers import Ledger, LedgeredModel, import_jsonl
 
@@ -25,9 +25,7 @@ async def opened_model(job: Job, base: Path) -> AsyncIterator[LedgeredModel]:
     if job.model is None:
         raise BadJob("the job has no [model]")
     provider = _provider(job.model, base)
-    path = base / job.ledger.path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    async with Ledger(path) as ledger:
+    async with _ledger(job.ledger, base) as ledger:
         for recording in job.ledger.imports:
             import_jsonl(ledger, base / recording)
         gate = asyncio.Semaphore(job.model.concurrency)
@@ -35,6 +33,17 @@ async def opened_model(job: Job, base: Path) -> AsyncIterator[LedgeredModel]:
             yield LedgeredModel(provider, job.model.name, ledger, gate=gate, replay_only=job.model.replay_only)
         finally:
             await provider.close()
+
+
+def _ledger(section: LedgerSection, base: Path) -> Ledger:
+    if section.url is not None:
+        return Ledger(section.url, password_variable=section.password_variable)
+    path = base / section.path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerError(f"{path}: its folder cannot be made ({error.strerror}): name another ledger.path") from error
+    return Ledger(path)
 
 
 def _provider(section: ModelSection, base: Path) -> Provider:

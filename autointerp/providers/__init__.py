@@ -1,8 +1,10 @@
 """Who serves the LLM, and the ledger of what was asked."""
 
 from autointerp.providers.anthropic_provider import AnthropicProvider
-from autointerp.providers.ledger import Ledger, LedgerStatistics, ModelStatistics
+from autointerp.providers.ledger import Ledger
 from autointerp.providers.ledger_export import export_jsonl, import_jsonl
+from autointerp.providers.ledger_postgres import postgres_url
+from autointerp.providers.ledger_statistics import LedgerStatistics, ModelStatistics, Selection
 from autointerp.providers.model import Counters, LedgeredModel
 from autointerp.providers.openai_compatible import OpenAICompatibleProvider
 from autointerp.providers.openai_provider import OpenAIProvider
@@ -20,6 +22,8 @@ __all__ = [
     "OpenAIProvider",
     "RetryPolicy",
     "ScriptedProvider",
+    "Selection",
     "export_jsonl",
     "import_jsonl",
+    "postgres_url",
 ]

@@ -12,6 +12,7 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,7 +21,8 @@ from sqlalchemy import RowMapping
 from autointerp.errors import BadInput
 from autointerp.protocols import request_key
 from autointerp.providers.ledger import Ledger
-from autointerp.providers.ledger_database import FORMAT, VERSION, calls
+from autointerp.providers.ledger_statistics import stored_time
+from autointerp.providers.ledger_tables import FORMAT, VERSION, calls, storable
 from autointerp.providers.wire import canonical_json, reply_from_json, request_from_json
 
 __all__ = ["export_jsonl", "import_jsonl"]
@@ -112,13 +114,34 @@ def _row(body: Any) -> Mapping[str, Any]:
     unknown = set(body) - set(_COLUMNS)
     if unknown:
         raise ValueError(f"unknown fields {sorted(unknown)}")
-    row = {name: body.get(name) for name in _COLUMNS}
+    row: dict[str, Any] = {name: body.get(name) for name in _COLUMNS}
     for name in _DOCUMENTS:
         row[name] = None if row[name] is None else canonical_json(row[name])
+    _check_columns(row)
     if (row["reply"] is None) == (row["status"] == "answered") or row["status"] not in ("answered", "failed"):
         raise ValueError(f"status {row['status']!r} does not fit the reply")
     if row["reply"] is not None:
         reply_from_json(row["reply"])
-    if request_key(str(row["provider"]), request_from_json(str(row["request"]))) != row["key"]:
+    if request_key(row["provider"], request_from_json(row["request"])) != row["key"]:
         raise ValueError(f"the key {row['key']} is not that of the request")
     return row
+
+
+def _check_columns(row: Mapping[str, Any]) -> None:
+    """One database would take what another refuses, or change it: both are given what is of the column's type."""
+    for column in calls.columns:
+        value = row.get(column.name)
+        if column.name == "id" or (value is None and column.nullable):
+            continue
+        if not _is_of(column.type.python_type, value):
+            raise ValueError(f"{column.name} is {value!r:.60}")
+    if stored_time(datetime.fromisoformat(row["asked_at"])) != row["asked_at"]:
+        raise ValueError(f"asked_at is {row['asked_at']!r:.60}, not a time in UTC with microseconds")
+
+
+def _is_of(kind: type, value: Any) -> bool:
+    if kind is str:
+        return isinstance(value, str) and storable(value) == value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) < 2**63 and (kind is float or isinstance(value, int))

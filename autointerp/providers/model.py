@@ -102,7 +102,7 @@ class LedgeredModel:
         if request.model != self._model:
             raise ValueError(f"a request for {request.model} was given to {self._model}")
         key = request_key(self.provider, request)
-        reply = self._ledger.get(key)
+        reply = await self._ledger.find(key)
         if reply is None:
             return key, await self._new(key, request)
         self.counters.replayed += 1
@@ -113,7 +113,7 @@ class LedgeredModel:
         try:
             if self._replay_only:
                 raise self._ledger.failure(key) or NotInLedger(
-                    f"the ledger {self._ledger.path} has no reply of {self._model} for the request {key[:16]}: "
+                    f"the ledger {self._ledger.name} has no reply of {self._model} for the request {key[:16]}: "
                     "allow live calls, or replay with the ledger of that run"
                 )
             reply, started = await self._ledger.joined(key, lambda: self._ask(key, request))
@@ -142,7 +142,7 @@ class LedgeredModel:
             except ProviderError as error:
                 outcome = error
             seconds = time.monotonic() - start
-        await self._ledger.record(self.provider, request, outcome, asked_at=asked_at, seconds=seconds)
+        outcome = await self._ledger.record(self.provider, request, outcome, asked_at=asked_at, seconds=seconds)
         if isinstance(outcome, ProviderError):
             raise outcome
         return outcome

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from autointerp.protocols import ChatReply, ChatRequest, EchoReply, EchoRequest, Message, Reply, Request, TokenLogprobs
@@ -14,12 +14,21 @@ __all__ = ["canonical_json", "reply_from_json", "reply_to_json", "request_from_j
 
 def canonical_json(value: Any) -> str:
     """One form for equal values: keys sorted, ASCII only (so that a lone surrogate survives any store), no spaces."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False, default=_fields)
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """A dataclass as an object, its own dataclasses left to the encoder: `asdict` would copy every number first."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def _body(value: Request | Reply) -> dict[str, Any]:
+    return {"kind": type(value).__name__, **_fields(value)}
 
 
 def request_to_json(request: Request) -> str:
     """`request_from_json` inverts it."""
-    return canonical_json({"kind": type(request).__name__, **asdict(request)})
+    return canonical_json(_body(request))
 
 
 def request_from_json(text: str) -> Request:
@@ -38,7 +47,7 @@ def request_from_json(text: str) -> Request:
 
 def reply_to_json(reply: Reply) -> str:
     """`reply_from_json` inverts it. Fields at their defaults are left out."""
-    body: dict[str, Any] = {"kind": type(reply).__name__, **asdict(reply), "usage": reply.usage.to_json()}
+    body = {**_body(reply), "usage": reply.usage.to_json()}
     if not body["logprobs"]:
         del body["logprobs"]
     return canonical_json(body)

@@ -1,27 +1,24 @@
-"""The ledger: durable, first answer wins, failures answer nothing, and one clear line for every broken file."""
+"""The ledger, in a file and on a server: durable, first answer wins, failures answer nothing."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import sqlite3
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
+from datetime import timedelta
 
 import pytest
 from provider_samples import NOON, chat_reply, chat_request, echo_reply, echo_request
+from sqlalchemy import event
+from unit.providers.conftest import Place
 
-from autointerp.errors import Authentication, ContextOverflow, LedgerError, RateLimited
+from autointerp.errors import Authentication, BadReply, ContextOverflow, LedgerError, RateLimited
 from autointerp.protocols import request_key
 from autointerp.providers.ledger import Ledger
+from autointerp.providers.ledger_statistics import Selection
 from autointerp.types import Usage
 
 
-async def record(ledger: Ledger, request: object, outcome: object, seconds: float = 0.5) -> None:
-    await ledger.record("p", request, outcome, asked_at=NOON, seconds=seconds)
+async def record(ledger: Ledger, request: object, outcome: object, seconds: float = 0.5) -> object:
+    return await ledger.record("p", request, outcome, asked_at=NOON, seconds=seconds)
 
 
 async def test_a_recorded_reply_is_found_by_its_key_also_by_another_process(ledger: Ledger) -> None:
@@ -30,7 +27,7 @@ async def test_a_recorded_reply_is_found_by_its_key_also_by_another_process(ledg
         await record(ledger, request, reply)
         assert ledger.get(request_key("p", request)) == reply
         assert ledger.get(request_key("q", request)) is None
-    async with Ledger(ledger.path) as second:
+    async with Ledger(ledger.name) as second:
         assert second.get(request_key("p", chat_request())) == chat_reply()
 
 
@@ -76,32 +73,111 @@ async def test_statistics_count_by_model_and_verify_finds_nothing_wrong(ledger: 
     assert ledger.verify() == []
 
 
-async def test_verify_names_the_calls_that_were_tampered_with(ledger: Ledger) -> None:
-    for text in ("request", "reply", "whole"):
+async def test_verify_names_the_calls_that_were_tampered_with(ledger: Ledger, place: Place) -> None:
+    for text in ("request", "reply", "model", "status", "whole"):
         await record(ledger, chat_request(text), chat_reply())
-    damaged, broken = (request_key("p", chat_request(text)) for text in ("request", "reply"))
-    with sqlite3.connect(ledger.path) as other:
-        other.execute(
-            "UPDATE calls SET request = replace(request, '\"max_tokens\":8', '\"max_tokens\":9') WHERE key = ?",
-            [damaged],
-        )
-        other.execute("UPDATE calls SET reply = substr(reply, 2) WHERE key = ?", [broken])
-    other.close()
+    damaged, broken, model, status = (
+        request_key("p", chat_request(text)) for text in ("request", "reply", "model", "status")
+    )
+    larger = """replace(request, '"max_tokens":8', '"max_tokens":9')"""
+    for key, change in (
+        (damaged, f"request = {larger}"),
+        (broken, "reply = substr(reply, 2)"),
+        (model, "model = 'another'"),
+        (status, "status = 'failed'"),
+    ):
+        place.execute(ledger.name, f"UPDATE calls SET {change} WHERE key = '{key}'")
     problems = dict(problem.split(": ", 1) for problem in ledger.verify())
-    assert set(problems) == {damaged, broken}
+    assert set(problems) == {damaged, broken, model, status}
     with pytest.raises(LedgerError, match="damaged"):
         ledger.get(broken)
 
 
-async def test_a_commit_is_shared_by_the_calls_that_wait_for_it(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commits: list[int] = []
-    commit = ledger._commit
-    monkeypatch.setattr(ledger, "_commit", lambda rows: (commits.append(len(rows)), commit(rows)))
+async def test_a_commit_is_shared_by_the_calls_that_wait_for_it(ledger: Ledger) -> None:
+    commits: list[object] = []
+    event.listen(ledger._database.engine, "commit", commits.append)
     await asyncio.gather(*(record(ledger, chat_request(str(number)), chat_reply()) for number in range(100)))
-    assert sum(commits) == 100
+    assert ledger.statistics().answered == 100
     assert len(commits) <= 3
+
+
+async def test_questions_that_come_together_each_get_their_own_answer(ledger: Ledger) -> None:
+    texts = [str(number) for number in range(50)]
+    await asyncio.gather(*(record(ledger, chat_request(text), chat_reply(text)) for text in texts[::2]))
+    found = await asyncio.gather(*(ledger.find(request_key("p", chat_request(text))) for text in texts))
+    assert found == [chat_reply(text) if int(text) % 2 == 0 else None for text in texts]
+
+
+async def test_who_records_a_second_answer_is_given_the_first(ledger: Ledger) -> None:
+    """As another process on the same ledger would: its result is then what a replay will find."""
+    async with Ledger(ledger.name) as other:
+        assert await record(other, chat_request(), chat_reply("first")) == chat_reply("first")
+        assert await record(ledger, chat_request(), chat_reply("second")) == chat_reply("first")
+        failure = ContextOverflow("long")
+        assert await record(ledger, chat_request(), failure) is failure
+
+
+async def test_text_that_a_database_cannot_hold_is_kept_as_escapes(ledger: Ledger) -> None:
+    request = chat_request("NUL \0, half a pair \ud83e", model="m\0\udc00")
+    await record(ledger, request, chat_reply("\0 \ud83e"))
+    await record(ledger, request, BadReply("<html>\0 \ud83e"))
+    assert ledger.get(request_key("p", request)) == chat_reply("\0 \ud83e")
+    assert str(ledger.failure(request_key("p", request))) == "<html>\\x00 \\ud83e"
+    assert ledger.verify() == []
+
+
+async def test_what_is_pruned_is_said_and_nothing_else_goes(ledger: Ledger) -> None:
+    for number, model in enumerate("aab"):
+        request = chat_request(str(number), model=model)
+        for outcome in (BadReply("HTML"), chat_reply()):
+            await ledger.record("p", request, outcome, asked_at=NOON + timedelta(days=number), seconds=1)
+    old = Selection(model="a", before=NOON + timedelta(hours=1))
+    for selection, answered, failed in (
+        (Selection(failed_only=True, before=NOON), 0, 0),
+        (Selection(failed_only=True, model="b"), 0, 1),
+        (old, 1, 1),
+        (old, 0, 0),
+        (Selection(failed_only=True), 0, 1),
+    ):
+        told = ledger.statistics(selection)
+        assert (told.answered, told.failed) == (answered, failed)
+        assert ledger.prune(selection) == told
+    assert [(row["model"], row["status"]) for row in ledger.rows()] in (
+        [("a", "answered"), ("b", "answered")],
+        [("b", "answered"), ("a", "answered")],
+    )
+    assert ledger.get(request_key("p", chat_request("0", model="a"))) is None
+
+
+async def test_keys_are_found_by_how_they_begin(ledger: Ledger) -> None:
+    for number in range(40):
+        await record(ledger, chat_request(str(number)), BadReply("HTML"))
+        await record(ledger, chat_request(str(number)), chat_reply())
+    every = sorted(request_key("p", chat_request(str(number))) for number in range(40))
+    assert ledger.keys("", 100) == every
+    for first in "0123456789abcdef":
+        assert ledger.keys(first, 3) == [key for key in every if key.startswith(first)][:3]
+    assert ledger.keys(every[7], 2) == [every[7]]
+    assert [row["status"] for row in ledger.rows(every[7])] == ["answered", "failed"]
+
+
+def test_a_ledger_that_must_be_there_is_not_made(place: Place) -> None:
+    address = place.new()
+    with pytest.raises(LedgerError, match="ledger: name the one you mean"):
+        Ledger(address, create=False)
+    asyncio.run(Ledger(address).close())
+    asyncio.run(Ledger(address, create=False).close())
+
+
+async def test_a_ledger_of_a_later_version_and_a_database_of_another_program(place: Place) -> None:
+    later, other = place.new(), place.new()
+    await Ledger(later).close()
+    place.execute(later, "UPDATE about SET version = 2")
+    place.execute(other, "CREATE TABLE songs (title TEXT)")
+    for address, complaint in ((later, "version 2"), (other, "not a ledger")):
+        with pytest.raises(LedgerError, match=complaint) as caught:
+            Ledger(address)
+        assert "\n" not in str(caught.value)
 
 
 async def test_identical_requests_in_flight_are_asked_once_and_outlive_a_cancelled_caller(ledger: Ledger) -> None:
@@ -124,127 +200,3 @@ async def test_identical_requests_in_flight_are_asked_once_and_outlive_a_cancell
     assert outcomes[1:] == [(chat_reply(), False)] * 2
     await ledger.joined("k", ask)
     assert asked == 2  # joining is for calls in flight; what has landed is found by `get`
-
-
-def test_kill_9_loses_nothing_that_record_returned_for(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite"
-    writer = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(_WRITER), str(path), str(Path(__file__).parent)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert writer.stdout is not None
-    seen = [writer.stdout.readline().split() for _ in range(40)]
-    os.kill(writer.pid, signal.SIGKILL)
-    seen += [line.split() for line in writer.stdout.read().splitlines() if len(line) == 64]
-    writer.stdout.close()
-    assert writer.wait() == -signal.SIGKILL
-
-    async def check() -> None:
-        async with Ledger(path) as ledger:
-            assert all(ledger.get(key) == chat_reply() for [key] in seen)
-            assert ledger.verify() == []
-
-    asyncio.run(check())
-
-
-_WRITER = """
-    import asyncio, sys
-    sys.path.insert(0, sys.argv[2])
-    from provider_samples import NOON, chat_reply, chat_request
-    from autointerp.protocols import request_key
-    from autointerp.providers.ledger import Ledger
-
-    async def one(ledger, number):
-        request = chat_request(str(number))
-        await ledger.record("p", request, chat_reply(), asked_at=NOON, seconds=0.1)
-        print(request_key("p", request), flush=True)
-
-    async def main():
-        async with Ledger(sys.argv[1]) as ledger:
-            for start in range(0, 100_000, 8):
-                await asyncio.gather(*(one(ledger, start + step) for step in range(8)))
-
-    asyncio.run(main())
-"""
-
-
-def opening(path: Path) -> str:
-    """The one line that opening this file ends in."""
-    with pytest.raises(LedgerError) as caught:
-        Ledger(path)
-    assert "\n" not in str(caught.value)
-    assert str(path) in str(caught.value)
-    return str(caught.value)
-
-
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
-    path = tmp_path / "notes.txt"
-    path.write_text("this is a text of more than sixteen bytes\n" * 100)
-    assert "is not a ledger" in opening(path)
-    assert path.read_text().startswith("this is")
-
-
-def test_a_database_of_another_program_and_a_ledger_of_a_later_version(tmp_path: Path) -> None:
-    other = sqlite3.connect(tmp_path / "other.sqlite")
-    other.execute("CREATE TABLE songs (title TEXT)")
-    other.close()
-    assert "not a ledger" in opening(tmp_path / "other.sqlite")
-    later = tmp_path / "later.sqlite"
-    asyncio.run(Ledger(later).close())
-    with sqlite3.connect(later) as connection:
-        connection.execute("UPDATE about SET version = 2")
-    connection.close()
-    assert "version 2" in opening(later)
-
-
-async def test_a_corrupt_file(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite"
-    async with Ledger(path) as ledger:
-        for number in range(50):
-            await record(ledger, chat_request(str(number) * 300), chat_reply())
-    content = bytearray(path.read_bytes())
-    content[4096:] = b"\xa5" * (len(content) - 4096)
-    path.write_bytes(content)
-    with pytest.raises(LedgerError, match="corrupt"):
-        async with Ledger(path) as ledger:
-            ledger.get(request_key("p", chat_request("1")))
-
-
-def test_folders_that_cannot_hold_it(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for path in (tmp_path / "missing" / "ledger.sqlite", tmp_path / "file" / "ledger.sqlite", tmp_path):
-        assert "cannot be opened" in opening(path)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
-def test_a_folder_without_permission(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    assert "cannot be opened" in opening(tmp_path / "ledger.sqlite")
-
-
-async def test_a_ledger_that_another_process_holds(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autointerp.providers.ledger_database._BUSY_S", 0.05)
-    holder = sqlite3.connect(ledger.path)
-    holder.execute("BEGIN EXCLUSIVE")
-    async with Ledger(ledger.path) as second:
-        with pytest.raises(LedgerError, match="locked by another process"):
-            await record(second, chat_request(), chat_reply())
-        holder.rollback()
-        holder.close()
-        await record(second, chat_request(), chat_reply())  # the same ledger goes on
-        assert second.get(request_key("p", chat_request())) == chat_reply()
-
-
-async def test_a_full_disk_is_an_error_of_the_calls_that_were_not_written(ledger: Ledger) -> None:
-    await record(ledger, chat_request("kept"), chat_reply())
-    with ledger._engine.connect() as connection:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-    ledger._engine.dispose()
-    from sqlalchemy import event
-
-    event.listen(ledger._engine, "connect", lambda raw, _: raw.execute(f"PRAGMA max_page_count={pages}").close())
-    with pytest.raises(LedgerError, match="disk is full"):
-        await record(ledger, chat_request("x" * 100_000), chat_reply())
-    assert ledger.get(request_key("p", chat_request("kept"))) == chat_reply()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given, settings
@@ -81,6 +82,17 @@ def test_what_is_no_request_or_reply_is_said_to_be_none(text: str) -> None:
     for read in (request_from_json, reply_from_json):
         with pytest.raises((ValueError, KeyError, TypeError)):
             read(text)
+
+
+@settings(deadline=None, max_examples=60)
+@given(chats | echoes | chat_replies | echo_replies)
+def test_the_form_is_that_of_the_fields_in_depth(value: object) -> None:
+    body = {"kind": type(value).__name__, **asdict(value)}
+    written = reply_to_json(value) if isinstance(value, ChatReply | EchoReply) else request_to_json(value)
+    if written != canonical_json(body):  # an empty list of log-probabilities is left out of a reply
+        assert isinstance(value, ChatReply | EchoReply)
+        assert body.pop("logprobs") == ()
+        assert written == canonical_json(body)
 
 
 def test_a_field_that_is_not_known_is_not_dropped() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from autointerp.cli import ledger
+from autointerp.cli.output import JsonFlag, print_json
 from autointerp.errors import AutointerpError, BadInput
 
 __all__ = ["app", "main"]
@@ -19,17 +20,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+app.add_typer(ledger.app, name="ledger")
 
 
 @app.callback()
 def _root() -> None:
     """Keeps the names of the commands even while there are few of them."""
-
-
-def _print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
 @app.command(epilog="Example: autointerp run job.toml --out runs/first")
@@ -57,7 +53,7 @@ def run(
     run_job(loaded, job.parent, folder)
     summary = summarise(folder)
     if json_out:
-        _print_json(summary)
+        print_json(summary)
     else:
         sys.stdout.write(show_text(summary, rows=20))
         sys.stdout.write(f"\nreport   {folder / 'report.html'}\nfigures  {folder / 'figures'}\n")
@@ -77,7 +73,7 @@ def show(
 
     summary = summarise(folder)
     if json_out:
-        _print_json(summary)
+        print_json(summary)
     else:
         sys.stdout.write(show_text(summary, rows=rows))
 
@@ -112,7 +108,3 @@ def main() -> None:
         sys.stderr.write("autointerp: interrupted; the same command goes on from what the ledger holds\n")
         raise SystemExit(130) from None
     raise SystemExit(code if isinstance(code, int) else 0)
-
-
-if __name__ == "__main__":
-    main()
