@@ -174,7 +174,7 @@ def _legend(axes: Axes, *, inside: bool = False) -> None:
     """A legend, or the plain word that there is nothing to see."""
     if axes.get_legend_handles_labels()[0]:
         if inside:
-            axes.margins(y=0.25)
+            axes.margins(y=0.1 + 0.12 * len(axes.get_legend_handles_labels()[0]))  # room above the bars
             axes.legend(loc="best")
             return
         figure = axes.get_figure(root=True)

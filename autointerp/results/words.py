@@ -92,7 +92,7 @@ def show_text(summary: Mapping[str, Any], rows: int) -> str:
     table = Table(title="Scores (mean over units)", title_justify="left", box=None, pad_edge=False)
     for name, justify in (("scorer", "left"), ("units", "left"), ("mean", "right"), ("95% interval", "right"),
                           ("median", "right"), ("scored", "right"), ("unscored, and why", "left")):  # fmt: skip
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        table.add_column(name, justify=justify, no_wrap=name != "unscored, and why")  # type: ignore[arg-type]
     for label, scorers in _groups(summary):
         for scorer, one in scorers.items():
             table.add_row(scorer, label, *_cells(one))
