@@ -31,12 +31,17 @@ def reply(word: str, number: int, size: int) -> ChatReply:
     return ChatReply(f"{word} {number} " + "x" * size, "stop", "m-served", Usage(3, 2, 1))
 
 
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 async def record(ledger: Ledger, word: str, number: int, size: int) -> None:
     stands = await ledger.record(
         "p", request(number), reply(word, number, size), asked_at=NOON, seconds=0.1, cost_usd=None
     )
     assert isinstance(stands, ChatReply)
-    print(request_key("p", request(number)), stands.text.split()[0], flush=True)  # noqa: T201
+    say(f"{request_key('p', request(number))} {stands.text.split()[0]}")
 
 
 async def main(address: str, word: str, first: int, last: int, size: int) -> None:
@@ -47,7 +52,7 @@ async def main(address: str, word: str, first: int, last: int, size: int) -> Non
 
 
 if __name__ == "__main__":
-    print("ready", flush=True)  # noqa: T201
+    say("ready")
     limit = sys.stdin.readline().strip()
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from provider_samples import NOON, chat_reply, chat_request, echo_reply, echo_request
 from sqlalchemy import event
-from unit.providers.conftest import Place
+from support.ledgers import Place
 
 from autointerp.errors import Authentication, BadReply, ContextOverflow, LedgerError, RateLimited
 from autointerp.protocols import request_key

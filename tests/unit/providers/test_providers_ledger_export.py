@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from provider_samples import NOON, chat_reply, chat_request, echo_reply, echo_request
-from unit.providers.conftest import Place
+from support.ledgers import Place
 
 from autointerp.errors import BadInput, BadReply
 from autointerp.protocols import request_key

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from provider_samples import NOON, chat_reply, chat_request
-from unit.providers.test_providers_ledger_processes import acknowledged, standing, start, writer
+from support.ledgers import acknowledged, standing, start, writer
 
 from autointerp.errors import LedgerError
 from autointerp.protocols import request_key
@@ -79,9 +79,10 @@ async def test_a_damaged_page_is_found_by_verify(tmp_path: Path) -> None:
     path.write_bytes(content)
     async with Ledger(path) as ledger:
         try:
-            assert ledger.verify()
-        except LedgerError as error:
-            assert "corrupt" in str(error)  # noqa: PT017
+            problems = ledger.verify()
+        except LedgerError as error:  # where the page cannot be read at all
+            problems = [str(error)]
+        assert problems
 
 
 def test_folders_that_cannot_hold_it(tmp_path: Path) -> None:

@@ -6,62 +6,13 @@ import asyncio
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from support import ledger_writer
-from unit.providers.conftest import Place
+from support.ledgers import Place, acknowledged, standing, start, writer
 
-from autointerp.protocols import ChatReply, request_key
-from autointerp.providers.ledger import Ledger
-
-
-def writer(address: str, word: str, first: int, last: int, size: int = 10) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(Path(ledger_writer.__file__)), address, word, str(first), str(last), str(size)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-
-
-def start(*processes: subprocess.Popen[str], limit: str = "") -> None:
-    """Lets them open their ledgers at the same time, when all have come so far."""
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        _go(process, limit)
-
-
-def _go(process: subprocess.Popen[str], limit: str) -> None:
-    assert process.stdin is not None
-    process.stdin.write(f"{limit}\n")
-    process.stdin.flush()
-
-
-def acknowledged(output: str) -> dict[str, str]:
-    """The key and the first word of the reply that stands, for each whole line."""
-    return dict(line.split() for line in output.split("\n")[:-1])
-
-
-async def standing(address: str) -> dict[str, str]:
-    """What the ledger holds, when it has been verified; one answer for each key."""
-    async with Ledger(address, create=False) as ledger:
-        assert ledger.verify() == []
-        answers = [row["key"] for row in ledger.rows() if row["status"] == "answered"]
-        assert len(answers) == len(set(answers))
-        found = {}
-        for key in answers:
-            reply = ledger.get(key)
-            assert isinstance(reply, ChatReply)
-            found[key] = reply.text.split()[0]
-        return found
+from autointerp.protocols import request_key
 
 
 async def test_two_processes_that_make_and_fill_one_ledger(place: Place) -> None:
