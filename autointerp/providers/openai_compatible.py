@@ -78,6 +78,11 @@ class OpenAICompatibleProvider:
         """From a job's settings. Raises BadJob for one that is unknown or of another type."""
         return cls(**checked_settings("openai_compatible", settings, cls.__init__))
 
+    @property
+    def account(self) -> str:
+        """Whose limits it is under: server and name of the key. The key itself is no part of it."""
+        return f"{self._base_url} {self._key_variable}".rstrip()
+
     def capabilities(self, model: str) -> Capabilities:
         """What the settings say of the server."""
         return self._capabilities

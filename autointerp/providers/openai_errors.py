@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import openai
 
@@ -20,6 +17,7 @@ from autointerp.errors import (
     RateLimited,
     Transient,
 )
+from autointerp.providers.rate_limit_headers import retry_after_s
 
 __all__ = ["ERRORS", "STATUSES", "retry_after_s", "translated", "without"]
 
@@ -51,6 +49,8 @@ ERRORS: dict[type[Exception], type[ProviderError]] = {
 # Statuses for which the SDK has no class of its own.
 STATUSES: dict[int, type[ProviderError]] = {402: Quota, 408: Transient, 413: ContextOverflow}
 
+_OVERLOADED = (408, 503, 529)  # as are 429, and a call that timed out: fewer calls at once would help
+
 _QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_credits")
 # By server: OpenAI; vLLM and OpenRouter; llama.cpp; Anthropic behind a gateway.
 _OVERFLOW_SIGNS = (
@@ -77,21 +77,10 @@ def without(secret: str, text: str) -> str:
     return text.replace(secret, "[key]") if secret else text
 
 
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds the server asks to wait, by `retry-after-ms` or `retry-after` (seconds or a date); None where unsaid."""
-    said = headers.get("retry-after", "")
-    try:
-        wait = float(headers["retry-after-ms"]) / 1000 if "retry-after-ms" in headers else float(said)
-    except ValueError:
-        try:
-            wait = (parsedate_to_datetime(said) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
-            return None
-    return max(0.0, wait) if math.isfinite(wait) else None
-
-
 def _translate(error: Exception, secret: str) -> ProviderError:
     message = " ".join(without(secret, str(error)).split())[:500]
+    if isinstance(error, openai.APITimeoutError):
+        return Transient(message, overloaded=True)
     if not isinstance(error, openai.APIStatusError):
         return _class_of(error)(message)
     said = f"{error.code} {error.type} {message}"
@@ -104,6 +93,9 @@ def _translate(error: Exception, secret: str) -> ProviderError:
     kind = STATUSES.get(error.status_code) or _class_of(error)
     if issubclass(kind, RateLimited):
         return RateLimited(message, retry_after_s(error.response.headers))
+    if issubclass(kind, Transient):
+        wait = retry_after_s(error.response.headers)
+        return kind(message, wait, overloaded=error.status_code in _OVERLOADED)
     return kind(message)
 
 

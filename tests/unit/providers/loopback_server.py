@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -12,13 +13,14 @@ from threading import Thread
 
 @dataclass
 class Answer:
-    """body: bytes, or what becomes JSON; cut: how many bytes less are sent than the header says."""
+    """body: bytes, or what becomes JSON; cut: how many bytes less are sent than the header says; delay_s: before it."""
 
     body: object
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
     cut: int = 0
+    delay_s: float = 0.0
 
 
 @dataclass
@@ -43,13 +45,15 @@ def serving() -> Iterator[Server]:
             server.asked.append((self.path, headers, json.loads(self.rfile.read(length))))
             answer = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
             body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+            time.sleep(answer.delay_s)
             self.send_response(answer.status)
             self.send_header("content-type", answer.content_type)
             self.send_header("content-length", str(len(body) + answer.cut))
             for name, value in answer.headers.items():
                 self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
+            with suppress(ConnectionError):  # who asked may have had enough
+                self.end_headers()
+                self.wfile.write(body)
             self.close_connection = bool(answer.cut)
 
         def log_message(self, *_: object) -> None:
