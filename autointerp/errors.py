@@ -12,8 +12,10 @@
         │   ├── Authentication             the key is missing or wrong
         │   └── Quota                      the account is out of credit
         ├── Unsupported           exit 2   the model cannot do what the protocol needs (for instance prompt logprobs)
-        ├── Transient                      worth asking again: timeout, dropped connection, 408, 409, 429, 5xx
-        │   └── RateLimited                carries `retry_after_s` when the server said how long to wait
+        ├── Transient                      worth asking again: timeout, dropped connection, 408, 409, 429, 5xx;
+        │   │                              carries `retry_after_s` when the server said how long to wait
+        │   └── RateLimited                429
+        ├── WaitedTooLong                  the bound on waiting for a server that says "later" is used up
         ├── BadReply                       the server answered, but not with a reply of the protocol
         ├── ContextOverflow                the prompt is longer than the model's context
         └── NotInLedger                    replay only: this request was never recorded
@@ -43,6 +45,7 @@ __all__ = [
     "RateLimited",
     "Transient",
     "Unsupported",
+    "WaitedTooLong",
 ]
 
 
@@ -108,15 +111,27 @@ class Unsupported(ProviderError):
 
 
 class Transient(ProviderError):
-    """Worth asking again: a timeout, a dropped connection, 408, 409, 429, or 5xx."""
+    """Worth asking again: a timeout, a dropped connection, 408, 409, 429, or 5xx.
+
+    retry_after_s: the server's own word in seconds, or None where it gave none. overloaded: the server has too much to
+    do (429, 503, 529, a timeout), so that fewer calls at once would help; other faults say nothing of that.
+    """
+
+    def __init__(self, message: str, retry_after_s: float | None = None, *, overloaded: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.overloaded = overloaded
 
 
 class RateLimited(Transient):
-    """429. `retry_after_s` is the server's own word in seconds, or None where it gave none."""
+    """429: the account may not ask so often, or not for so many tokens."""
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
+        super().__init__(message, retry_after_s, overloaded=True)
+
+
+class WaitedTooLong(ProviderError):
+    """A request would have to wait longer in all than the job allows (`max_wait_s`)."""
 
 
 class BadReply(ProviderError):

@@ -105,6 +105,7 @@ def main() -> None:
         sys.stderr.write(f"autointerp: {error.format_message()} (autointerp --help shows what there is)\n")
         raise SystemExit(2) from None
     except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    if code == 130:  # typer may also have made this code of a Ctrl-C itself, without a word
         sys.stderr.write("autointerp: interrupted; the same command goes on from what the ledger holds\n")
-        raise SystemExit(130) from None
     raise SystemExit(code if isinstance(code, int) else 0)

@@ -18,7 +18,11 @@ units = "all"                        # "all" that fire, "selected" or "none"
 [model]
 provider = "local"                   # a name from the registry
 name = "Qwen2.5-Coder-1.5B-Instruct-Q4_K_M"
-concurrency = 4
+concurrency = 4                      # calls open at once, at most; fewer when the server is overloaded
+min_concurrency = 1                  # but never fewer than this
+requests_per_minute = 500            # the account's limits (optional; without, the server's refusals alone pace)
+tokens_per_minute = 200000
+max_wait_s = 900                     # waiting of one request, in all, for a server that says "later"; then Unscored
 replay_only = false                  # true: nothing is asked that the ledger does not know
 settings = { path = "model.gguf" }   # the provider's own
 
@@ -35,8 +39,9 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -84,8 +89,18 @@ class ModelSection(_Section):
     provider: str
     name: str
     concurrency: Annotated[int, Field(ge=1)] = 8
+    min_concurrency: Annotated[int, Field(ge=1)] = 1
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    tokens_per_minute: Annotated[int, Field(ge=1)] | None = None
+    max_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 900.0
     replay_only: bool = False
     settings: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> ModelSection:
+        if self.min_concurrency > self.concurrency:
+            raise ValueError(f"min_concurrency = {self.min_concurrency} is above concurrency = {self.concurrency}")
+        return self
 
 
 class LedgerSection(_Section):
@@ -171,8 +186,25 @@ class Job(_Section):
 def _complaint(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "the job"
-    what = {"extra_forbidden": "unknown key", "missing": "missing key"}.get(first["type"], first["msg"])
-    return f"{where}: {what}"
+    if first["type"] == "extra_forbidden":
+        return f"{where}: unknown key: known are {', '.join(sorted(_section_at(first['loc'][:-1]).model_fields))}"
+    return f"{where}: {'missing key' if first['type'] == 'missing' else first['msg']}"
+
+
+def _section_at(path: tuple[int | str, ...]) -> type[BaseModel]:
+    """The class of the section that a path of keys and places leads to."""
+    section: type[BaseModel] = Job
+    for part in path:
+        if isinstance(part, str):
+            section = next(_sections_in(section.model_fields[part].annotation))
+    return section
+
+
+def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _sections_in(argument)
 
 
 def load_job(path: Path) -> Job:

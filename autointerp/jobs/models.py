@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from autointerp import registry
 from autointerp.errors import BadJob, LedgerError
 from autointerp.jobs.job import Job, LedgerSection, ModelSection
 from autointerp.protocols import Provider
-from autointerp.providers import Ledger, LedgeredModel, import_jsonl
+from autointerp.providers import Accounts, Ledger, LedgeredModel, Limits, RetryPolicy, import_jsonl
 
-__all__ = ["account", "note", "opened_model"]
+__all__ = ["account", "note", "opened_model", "paused"]
 
 
 @asynccontextmanager
@@ -28,11 +29,41 @@ async def opened_model(job: Job, base: Path) -> AsyncIterator[LedgeredModel]:
     async with _ledger(job.ledger, base) as ledger:
         for recording in job.ledger.imports:
             import_jsonl(ledger, base / recording)
-        gate = asyncio.Semaphore(job.model.concurrency)
+        model = _model(job.model, provider, ledger, Accounts())
         try:
-            yield LedgeredModel(provider, job.model.name, ledger, gate=gate, replay_only=job.model.replay_only)
+            yield model
         finally:
-            await provider.close()
+            await _finished(model, provider)
+
+
+def _model(section: ModelSection, provider: Provider, ledger: Ledger, accounts: Accounts) -> LedgeredModel:
+    return LedgeredModel(
+        provider,
+        section.name,
+        ledger,
+        pacing=accounts.pacing(provider, _limits(section)),
+        replay_only=section.replay_only,
+        retries=RetryPolicy(max_wait_s=section.max_wait_s),
+    )
+
+
+def _limits(section: ModelSection) -> Limits:
+    return Limits(
+        requests_per_minute=section.requests_per_minute,
+        tokens_per_minute=section.tokens_per_minute,
+        concurrency=section.concurrency,
+        min_concurrency=section.min_concurrency,
+    )
+
+
+async def _finished(model: LedgeredModel, provider: Provider) -> None:
+    """Waits for the calls that are open, which are paid for; a second Ctrl-C leaves at once."""
+    try:
+        if calls := model.pacing.open:
+            sys.stderr.write(f"recording the replies of {calls} open calls first; Ctrl-C again leaves at once\n")
+        await model.finish()
+    finally:
+        await provider.close()
 
 
 def _ledger(section: LedgerSection, base: Path) -> Ledger:
@@ -60,6 +91,15 @@ def note(model: LedgeredModel) -> str:
     counters = model.counters
     failed = f", {counters.failed} failed" if counters.failed else ""
     return f"{counters.replayed + counters.joined} replayed, {counters.live} asked{failed}"
+
+
+def paused(model: LedgeredModel) -> str:
+    """Until when nothing is asked because the server said "later", for a progress bar; "" while it is asked."""
+    seconds = model.pacing.paused_s
+    if not seconds:
+        return ""
+    until = datetime.now().astimezone() + timedelta(seconds=seconds)
+    return f"paused by a rate limit until {until:%H:%M:%S}"
 
 
 def account(model: LedgeredModel) -> dict[str, Any]:

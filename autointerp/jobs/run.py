@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,8 +17,8 @@ from autointerp import registry
 from autointerp.controls import other_explanation
 from autointerp.errors import BadJob
 from autointerp.jobs.job import Job, PresetSection, save_job
-from autointerp.jobs.models import account, note, opened_model
-from autointerp.jobs.progress import Advance, phases
+from autointerp.jobs.models import account, note, opened_model, paused
+from autointerp.jobs.progress import Advance, Start, phases
 from autointerp.jobs.selection import Group, all_firing, groups_of
 from autointerp.pipeline import Method, baselines, explain, judge, not_split
 from autointerp.presets import Preset
@@ -32,7 +33,6 @@ from autointerp.types import Explanation, Role, UnitId, UnitRecord, Unscored
 __all__ = ["run_job"]
 
 T = TypeVar("T")
-Start = Callable[[str, int], Advance]
 
 
 @dataclass(slots=True)
@@ -175,8 +175,9 @@ async def _run_group(
         if isinstance(record, Unscored):
             for judgement in not_split(task.method, unit, record, group.role):
                 collected.add(judgement, task.method, group.store)
-    explanations = await _explain_all(job, task, usable, model, start(f"{name}, explaining", len(usable)))
-    advance = start(f"{name}, simulating", len(usable))
+    state = partial(paused, model)
+    explanations = await _explain_all(job, task, usable, model, start(f"{name}, explaining", len(usable), state))
+    advance = start(f"{name}, simulating", len(usable), state)
 
     async def judge_one(record: UnitRecord) -> list[tuple[Judgement, dict[str, Any]]]:
         found = await _judge_one(job, task, group, record, explanations, model)

@@ -8,18 +8,22 @@ from autointerp.providers.ledger_statistics import LedgerStatistics, ModelStatis
 from autointerp.providers.model import Counters, LedgeredModel
 from autointerp.providers.openai_compatible import OpenAICompatibleProvider
 from autointerp.providers.openai_provider import OpenAIProvider
+from autointerp.providers.pacing import Accounts, Limits, Pacing
 from autointerp.providers.retries import RetryPolicy
 from autointerp.providers.scripted import ScriptedProvider
 
 __all__ = [
+    "Accounts",
     "AnthropicProvider",
     "Counters",
     "Ledger",
     "LedgerStatistics",
     "LedgeredModel",
+    "Limits",
     "ModelStatistics",
     "OpenAICompatibleProvider",
     "OpenAIProvider",
+    "Pacing",
     "RetryPolicy",
     "ScriptedProvider",
     "Selection",

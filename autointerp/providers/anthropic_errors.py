@@ -87,6 +87,8 @@ _FILTER_SIGNS = ("content filtering policy",)
 def translate(error: Exception, secret: Secret) -> ProviderError:
     """This project's error for an error of the SDK, without the key in its text."""
     said = one_line(error, secret)
+    if isinstance(error, anthropic.APITimeoutError):
+        return Transient(said, overloaded=True)
     if not isinstance(error, anthropic.APIStatusError):
         return failure_of(kind_of(error, ERRORS), said)
     return failure_of(_kind(error, said.lower()), said, error.response)

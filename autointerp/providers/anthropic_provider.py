@@ -69,6 +69,11 @@ class AnthropicProvider:
         """From a job's settings. Raises BadJob for one that is unknown or of another type."""
         return cls(**checked_settings("anthropic", settings, cls.__init__))
 
+    @property
+    def account(self) -> str:
+        """Whose limits it is under: server and name of the key. The key itself is no part of it."""
+        return f"{self._base_url} {self._key_variable}".rstrip()
+
     def capabilities(self, model: str) -> Capabilities:
         """What the vendor's models take, and what the settings say of this one."""
         return Capabilities(

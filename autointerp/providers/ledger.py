@@ -30,6 +30,7 @@ from autointerp.errors import (
     RateLimited,
     Transient,
     Unsupported,
+    WaitedTooLong,
 )
 from autointerp.protocols import Reply, Request, request_key
 from autointerp.providers.gathering import Gathered
@@ -42,7 +43,7 @@ from autointerp.types import Usage
 __all__ = ["Ledger"]
 
 # Failures a replay repeats. Those that stop a job (a wrong key, no credit) say nothing of the request.
-_REPEATED = (ProviderError, Unsupported, Transient, RateLimited, BadReply, ContextOverflow)
+_REPEATED = (ProviderError, Unsupported, Transient, RateLimited, WaitedTooLong, BadReply, ContextOverflow)
 _FAILURES = {cls.__name__: cls for cls in _REPEATED}
 
 _CHUNK = 500  # rows held in memory at a time

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
-from autointerp.errors import BadReply, NotInLedger, ProviderError
+from autointerp.errors import BadReply, NotInLedger, ProviderError, WaitedTooLong
 from autointerp.protocols import (
     Capabilities,
     ChatReply,
@@ -24,7 +24,9 @@ from autointerp.protocols import (
     request_key,
 )
 from autointerp.providers.ledger import Ledger
-from autointerp.providers.retries import RetryPolicy, retried
+from autointerp.providers.pacing import PacedCall, Pacing
+from autointerp.providers.retries import Patience, RetryPolicy, retried
+from autointerp.providers.token_estimate import TokenEstimate
 from autointerp.types import Usage
 
 __all__ = ["Counters", "LedgeredModel"]
@@ -51,10 +53,9 @@ class Counters:
 class LedgeredModel:
     """Implements `LanguageModel`: the ledger answers a known request; a new one is asked, recorded, then answered.
 
-    gate: limits how many calls are open at once, an `asyncio.Semaphore` for instance; models that share an account
-    share one. replay_only: never asks; a request that the ledger does not know raises NotInLedger, or the error it
-    ended in when it was asked. retries: applied to Transient errors only; each failed attempt is recorded. sleep: how
-    to wait.
+    pacing: when calls may be made; models that share an account share one. replay_only: never asks; a request that the
+    ledger does not know raises NotInLedger, or the error it ended in when it was asked. retries: applied to Transient
+    errors only; each failed attempt is recorded, and a retry that waits is not an open call. sleep: how to wait.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class LedgeredModel:
         model: str,
         ledger: Ledger,
         *,
-        gate: AbstractAsyncContextManager[None] | None = None,
+        pacing: Pacing | None = None,
         replay_only: bool = False,
         retries: RetryPolicy | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -72,10 +73,14 @@ class LedgeredModel:
         self._provider = provider
         self._model = model
         self._ledger = ledger
-        self._gate = asyncio.Semaphore(8) if gate is None else gate
+        self.pacing = pacing or Pacing()
         self._replay_only = replay_only
         self._retries = retries or RetryPolicy()
         self._sleep = sleep
+        self._estimate = TokenEstimate()
+        self._asking: set[asyncio.Task[Any]] = set()
+        self._waiting: set[asyncio.Task[Any]] = set()  # those of them with no call open
+        self._finished = False
 
     @property
     def provider(self) -> str:
@@ -97,6 +102,17 @@ class LedgeredModel:
         """(request key, reply), a row for each slot and a column for each candidate. Raises as `chat` does."""
         key, reply = await self._answer(request)
         return key, cast(EchoReply, reply)
+
+    async def finish(self) -> None:
+        """Ends in order what is under way: open calls are answered and recorded, whatever waits is given up.
+
+        Nothing new is asked from then on. Before this returns, closing the provider would lose replies that are paid.
+        """
+        self._finished = True
+        for task in self._waiting:
+            task.cancel()
+        if self._asking:
+            await asyncio.wait(self._asking)
 
     async def _answer(self, request: Request) -> tuple[str, Reply]:
         if request.model != self._model:
@@ -130,22 +146,61 @@ class LedgeredModel:
 
     async def _ask(self, key: str, request: Request) -> Reply:
         jitter = random.Random(key)  # waits differ between requests; no result depends on them
-        return await retried(lambda: self._attempt(request), self._retries, self._sleep, jitter)
+        patience = Patience(self._retries.max_wait_s)
+        with _entered(self._asking):
+            try:
+                return await retried(
+                    lambda: self._attempt(request, patience), self._retries, self._wait, jitter, patience
+                )
+            except WaitedTooLong as error:  # recorded too, so that a replay ends in the same
+                await self._ledger.record(self.provider, request, error, asked_at=datetime.now(UTC), seconds=0.0)
+                raise
 
-    async def _attempt(self, request: Request) -> Reply:
-        async with self._gate:
+    async def _attempt(self, request: Request, patience: Patience) -> Reply:
+        with self._interruptible():
+            call = await self.pacing.begin(self._estimate.of(request), patience, type(request).__name__)
+        with call:
             self.counters.attempts += 1
             asked_at, start = datetime.now(UTC), time.monotonic()
-            outcome: Reply | ProviderError
-            try:
-                outcome = _fitting(request, await self._provider.ask(request))
-            except ProviderError as error:
-                outcome = error
+            outcome = await self._outcome(request, call)
             seconds = time.monotonic() - start
         outcome = await self._ledger.record(self.provider, request, outcome, asked_at=asked_at, seconds=seconds)
         if isinstance(outcome, ProviderError):
             raise outcome
         return outcome
+
+    async def _outcome(self, request: Request, call: PacedCall) -> Reply | ProviderError:
+        try:
+            reply = _fitting(request, await self._provider.ask(request))
+        except ProviderError as error:
+            call.failed(error)
+            return error
+        call.answered(reply.usage)
+        self._estimate.learn(request, reply.usage)
+        return reply
+
+    async def _wait(self, seconds: float) -> None:
+        with self._interruptible():
+            await self._sleep(seconds)
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Around waiting with no call open: `finish` ends it."""
+        if self._finished:
+            raise asyncio.CancelledError
+        with _entered(self._waiting):
+            yield
+
+
+@contextmanager
+def _entered(tasks: set[asyncio.Task[Any]]) -> Iterator[None]:
+    """The running task is in the set for as long as the block takes."""
+    task = cast("asyncio.Task[Any]", asyncio.current_task())  # a coroutine that runs is in one
+    tasks.add(task)
+    try:
+        yield
+    finally:
+        tasks.discard(task)
 
 
 def _fitting(request: Request, reply: Reply) -> Reply:

@@ -70,6 +70,11 @@ class OpenAICompatibleProvider:
         """From a job's settings. Raises BadJob for one that is unknown or of another type."""
         return cls(**checked_settings("openai_compatible", settings, cls.__init__))
 
+    @property
+    def account(self) -> str:
+        """Whose limits it is under: server and name of the key."""
+        return self._server.account
+
     def capabilities(self, model: str) -> Capabilities:
         """What the settings say of the server."""
         return self._capabilities

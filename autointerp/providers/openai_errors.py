@@ -47,6 +47,8 @@ ERRORS: dict[type[Exception], type[ProviderError]] = {
 # Statuses for which the SDK has no class of its own.
 STATUSES: dict[int, type[ProviderError]] = {402: Quota, 408: Transient, 413: ContextOverflow}
 
+_OVERLOADED = (408, 503, 529)  # as are 429, and a call that timed out: fewer calls at once would help
+
 _QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_credits")
 # By server: OpenAI; vLLM and OpenRouter; llama.cpp; Anthropic behind a gateway.
 _OVERFLOW_SIGNS = (
@@ -62,6 +64,8 @@ _FILTER_CODES = ("content_filter", "content_policy_violation")
 def translate(error: Exception, secret: Secret) -> ProviderError:
     """This project's error for an error of the SDK, without `secret` in its text."""
     said = one_line(error, secret)
+    if isinstance(error, openai.APITimeoutError):
+        return Transient(said, overloaded=True)
     if not isinstance(error, openai.APIStatusError):
         return failure_of(kind_of(error, ERRORS), said)
     return failure_of(_kind(error, f"{error.code} {error.type} {said}"), said, error.response)

@@ -91,6 +91,11 @@ class OpenAIProvider:
         """From a job's settings. Raises BadJob for one that is unknown or of another type."""
         return cls(**checked_settings("openai", settings, cls.__init__))
 
+    @property
+    def account(self) -> str:
+        """Whose limits it is under: server and name of the key."""
+        return self._server.account
+
     def capabilities(self, model: str) -> Capabilities:
         """What the model's family takes, corrected by the settings."""
         return replace(family_of(model), **self._corrections)

@@ -31,6 +31,11 @@ class OpenAIServer:
         self._secret = NO_SECRET
         self._client: AsyncOpenAI | None = None
 
+    @property
+    def account(self) -> str:
+        """Whose limits it is under: server and name of the key. The key itself is no part of it."""
+        return f"{self._base_url} {self._key_variable}".rstrip()
+
     async def post(self, path: str, body: dict[str, Any]) -> str:
         """The text of a successful response. Raises a ProviderError for all that goes wrong on the way."""
         import httpx2

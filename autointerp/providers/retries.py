@@ -7,26 +7,56 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from autointerp.errors import RateLimited, Transient
+from autointerp.errors import RateLimited, Transient, WaitedTooLong
 
-__all__ = ["RetryPolicy", "retried"]
+__all__ = ["Patience", "RetryPolicy", "retried"]
 
 T = TypeVar("T")
 
 
+@dataclass(slots=True)
+class Patience:
+    """How long one request may wait, in all, for a server that says "later": for its retries and in pauses.
+
+    Waiting for its turn under the limits that the job itself sets is not counted.
+    """
+
+    most_s: float
+    spent_s: float = 0.0
+
+    def check(self, wait_s: float, why: object) -> None:
+        """Raises WaitedTooLong where waiting so much more, for the reason given, would be too long."""
+        if self.spent_s + wait_s > self.most_s:
+            raise WaitedTooLong(
+                f"waiting {wait_s:.0f} s more, after {self.spent_s:.0f} s, is beyond max_wait_s = {self.most_s:g}: "
+                f"allow more, or run the job again later ({why})"
+            )
+
+    def spend(self, wait_s: float, why: object) -> None:
+        """Takes note of a wait that is about to begin. Raises as `check` does."""
+        self.check(wait_s, why)
+        self.spent_s += wait_s
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """attempts: calls in all, the first included; the n-th wait is 1/2 to 1 times min(most_s, first_s * 2**(n - 1))."""
+    """attempts: calls in all, the first included, but not those that a rate limit refused: a 429 says that the time is
+    wrong, not the request, so only `max_wait_s` bounds these.
+
+    The n-th wait is 1/2 to 1 times min(most_s, first_s * 2**(n - 1)), or what the server says, however long.
+    max_wait_s: of all waits of one request together (see `Patience`).
+    """
 
     attempts: int = 6
     first_s: float = 1.0
     most_s: float = 60.0
+    max_wait_s: float = 900.0
 
     def wait_s(self, failures: int, error: Transient, jitter: random.Random) -> float:
         """Seconds to wait after `failures` (1, 2, ...) failed attempts. The server's own word goes before ours."""
-        if isinstance(error, RateLimited) and error.retry_after_s is not None:
+        if error.retry_after_s is not None:
             return error.retry_after_s
-        return min(self.most_s, self.first_s * 2.0 ** (failures - 1)) * jitter.uniform(0.5, 1.0)
+        return min(self.most_s, self.first_s * 2.0 ** min(failures - 1, 30)) * jitter.uniform(0.5, 1.0)
 
 
 async def retried(
@@ -34,14 +64,21 @@ async def retried(
     policy: RetryPolicy,
     sleep: Callable[[float], Awaitable[object]],
     jitter: random.Random,
+    patience: Patience,
 ) -> T:
-    """The result of `ask()`, asked again after each Transient error until the attempts are used up."""
-    failures = 0
+    """The result of `ask()`, asked again after each Transient error until the attempts are used up.
+
+    Raises the last error then, and WaitedTooLong where a wait would be more than `patience` has left.
+    """
+    failures = counted = 0
     while True:
         try:
             return await ask()
         except Transient as error:
             failures += 1
-            if failures >= policy.attempts:
+            counted += not isinstance(error, RateLimited)
+            if counted >= policy.attempts:
                 raise
-            await sleep(policy.wait_s(failures, error, jitter))
+            wait = policy.wait_s(failures, error, jitter)
+            patience.spend(wait, error)
+        await sleep(wait)

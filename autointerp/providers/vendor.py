@@ -17,7 +17,7 @@ __all__ = ["ErrorTable", "failure_of", "kind_of", "one_line", "text_of"]
 
 ErrorTable: TypeAlias = Mapping[type[Exception], type[ProviderError]]
 
-_OVERLOADED = (503, 529)
+_OVERLOADED = (408, 503, 529)  # as are 429, and a call that timed out: fewer calls at once would help
 _SHOWN = 500
 _ADVICE: Mapping[type[ProviderError], str] = {
     Authentication: "the key was refused (check it, and what it may be used for): ",
@@ -42,7 +42,7 @@ async def text_of(
         async with asyncio.timeout(timeout_s):
             response = await call
     except TimeoutError:
-        failure: ProviderError = Transient(f"no whole answer within {timeout_s:g} s")
+        failure: ProviderError = Transient(f"no whole answer within {timeout_s:g} s", overloaded=True)
     except tuple(table) as error:
         failure = translate(error, secret)
     else:
@@ -61,14 +61,12 @@ def kind_of(error: Exception, table: ErrorTable) -> type[ProviderError]:
 
 
 def failure_of(kind: type[ProviderError], said: str, response: httpx2.Response | None = None) -> ProviderError:
-    """An error of this project's with what to do, the vendor's words cut to a readable length, and its wait.
-
-    An overloaded server that says how long to wait is RateLimited as well: what to do is the same.
-    """
+    """An error of this project's with what to do, the vendor's words cut to a readable length, and its wait."""
     message = _ADVICE.get(kind, "") + said[:_SHOWN]
     if response is None:
         return kind(message)
-    wait = retry_after_s(response.headers)
-    if kind is RateLimited or (kind is Transient and response.status_code in _OVERLOADED and wait is not None):
-        return RateLimited(message, wait)
+    if kind is RateLimited:
+        return RateLimited(message, retry_after_s(response.headers))
+    if kind is Transient:
+        return Transient(message, retry_after_s(response.headers), overloaded=response.status_code in _OVERLOADED)
     return kind(message)

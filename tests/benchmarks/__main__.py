@@ -8,7 +8,14 @@ import platform
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("bench_harvest", "bench_ledger", "bench_records", "bench_sae_train", "speed_of_intervals")
+BENCHMARKS = (
+    "bench_harvest",
+    "bench_ledger",
+    "bench_pacing",
+    "bench_records",
+    "bench_sae_train",
+    "speed_of_intervals",
+)
 OUT = Path(__file__).parents[2] / "results" / "bench.json"
 
 

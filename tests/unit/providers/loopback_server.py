@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ class Answer:
     """body: bytes, or what becomes JSON.
 
     cut: how many bytes less are sent than the header says; trickle_s: the pause after each byte; dropped: the
-    connection is closed without an answer.
+    connection is closed without an answer; delay_s: before it.
     """
 
     body: object
@@ -26,6 +27,7 @@ class Answer:
     cut: int = 0
     trickle_s: float = 0.0
     dropped: bool = False
+    delay_s: float = 0.0
 
 
 @dataclass
@@ -53,13 +55,14 @@ def serving() -> Iterator[Server]:
                 self.close_connection = True
                 return
             body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+            time.sleep(answer.delay_s)
             self.send_response(answer.status)
             self.send_header("content-type", answer.content_type)
             self.send_header("content-length", str(len(body) + answer.cut))
             for name, value in answer.headers.items():
                 self.send_header(name, value)
-            self.end_headers()
-            with suppress(ConnectionError):  # the caller may have had enough
+            with suppress(ConnectionError):  # who asked may have had enough
+                self.end_headers()
                 self._write(body, answer.trickle_s)
             self.close_connection = bool(answer.cut)
 

@@ -247,7 +247,7 @@ FAILURES = {
     "unavailable": (Answer(failure("api_error"), 503), Transient),
     "gateway timeout": (Answer(failure("timeout_error"), 504), Transient),
     "overloaded": (Answer(failure("overloaded_error"), 529), Transient),
-    "overloaded and says when": (Answer(failure("overloaded_error"), 529, {"retry-after": "3"}), RateLimited),
+    "overloaded and says when": (Answer(failure("overloaded_error"), 529, {"retry-after": "3"}), Transient),
     "not implemented": (Answer(failure("api_error"), 501), ProviderRefused),
     "bad request": (Answer(failure(words="temperature: Extra inputs are not permitted"), 400), ProviderRefused),
     "no such model": (Answer(failure("not_found_error"), 404), ProviderRefused),

@@ -13,6 +13,7 @@ from autointerp.errors import Authentication, BadReply, ContextOverflow, NotInLe
 from autointerp.protocols import ChatReply, ChatRequest, Provider, Request, request_key
 from autointerp.providers.ledger import Ledger
 from autointerp.providers.model import LedgeredModel
+from autointerp.providers.pacing import Limits, Pacing
 from autointerp.providers.retries import RetryPolicy
 from autointerp.providers.scripted import ScriptedProvider
 from autointerp.types import Reason, Usage
@@ -146,9 +147,9 @@ class Watched(ScriptedProvider):
         return chat_reply(request.messages[-1].content)
 
 
-async def test_the_gate_is_shared_and_never_exceeded(ledger: Ledger) -> None:
-    provider, gate = Watched(lambda: 0.002), asyncio.Semaphore(3)
-    models = [LedgeredModel(provider, name, ledger, gate=gate) for name in ("a", "b")]
+async def test_the_pacing_is_shared_and_never_exceeded(ledger: Ledger) -> None:
+    provider, pacing = Watched(lambda: 0.002), Pacing(Limits(concurrency=3))
+    models = [LedgeredModel(provider, name, ledger, pacing=pacing) for name in ("a", "b")]
     await asyncio.gather(*(model.chat(chat_request(str(n), model=model.model)) for model in models for n in range(12)))
     assert provider.most == 3
 
