@@ -44,7 +44,7 @@
   }
 
   function histogram(statistics) {
-    const counts = statistics.histogram, width = 260, height = 90, base = 74;
+    const counts = statistics.histogram, width = 200, height = 90, base = 74;
     const used = Math.max(1, Math.ceil((counts.length * statistics.maximum) / (statistics.histogram_scale || 1)));
     const kept = counts.slice(0, used), most = Math.max(...kept.map((count) => Math.log10(count + 1)), 1);
     const ns = "http://www.w3.org/2000/svg";
