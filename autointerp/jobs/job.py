@@ -34,18 +34,28 @@ units = { features = 40 }            # fewer units than [units] names, for a dea
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from autointerp.errors import BadJob
 
 __all__ = ["Job", "PresetSection", "Selection", "load_job", "save_job"]
 
-Selection: TypeAlias = Annotated[int, Field(ge=0)] | list[Annotated[int, Field(ge=0)]] | Literal["all"]
+
+def _selection(value: Any) -> Any:
+    """What a selection may be, said in one sentence instead of one for each sort that it is not."""
+    numbers = value if isinstance(value, list) else [value]
+    if value != "all" and not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError(f'a number, a list of indices, or "all", not {value!r}')
+    return value
+
+
+Selection: TypeAlias = Annotated[int | list[int] | Literal["all"], BeforeValidator(_selection)]
 
 
 class _Section(BaseModel):
@@ -136,6 +146,13 @@ class Job(_Section):
     statistics: StatisticsSection = StatisticsSection()
     presets: Annotated[list[PresetSection], Field(min_length=1)]
 
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[\w][\w .+-]*", name):
+            raise ValueError(f"letters, digits, spaces and . + - _, as the run's folder has this name, not {name!r}")
+        return name
+
     @model_validator(mode="after")
     def _presets_differ(self) -> Job:
         seen = [preset.name for preset in self.presets]
@@ -147,7 +164,8 @@ class Job(_Section):
 def _complaint(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "the job"
-    what = {"extra_forbidden": "unknown key", "missing": "missing key"}.get(first["type"], first["msg"])
+    said = first["msg"].removeprefix("Value error, ")
+    what = {"extra_forbidden": "unknown key", "missing": "missing key"}.get(first["type"], said)
     return f"{where}: {what}"
 
 

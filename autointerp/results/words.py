@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["show_text", "verdicts"]
+__all__ = ["interval_name", "show_text", "verdicts"]
 
 
 def verdicts(summary: Mapping[str, Any]) -> list[str]:
@@ -18,11 +18,11 @@ def verdicts(summary: Mapping[str, Any]) -> list[str]:
     lines = []
     for scorer, one in summary["comparison"].items():
         if one["difference"] is not None:
-            lines.append(_compared(scorer, one, summary["summary"]))
+            lines.append(_compared(scorer, one, summary))
     for kind, scorers in summary["controls"].get("control_other_explanation", {}).items():
         for scorer, one in scorers.items():
             if one["gap"]["mean"] is not None:
-                lines.append(_gap(scorer, kind, one))
+                lines.append(_gap(scorer, kind, one, summary))
     for kind, scorers in summary["controls"].get("control_shuffled_weights", {}).items():
         for scorer, one in scorers.items():
             own = summary["summary"].get(kind, {}).get(scorer)
@@ -35,8 +35,13 @@ def _bounds(low: float | None, high: float | None) -> str:
     return "no interval" if low is None or high is None else f"{low:.3f} to {high:.3f}"
 
 
-def _compared(scorer: str, one: Mapping[str, Any], kinds: Mapping[str, Any]) -> str:
-    features, neurons = kinds["feature"][scorer], kinds["neuron"][scorer]
+def interval_name(summary: Mapping[str, Any]) -> str:
+    """What the run's intervals are called, such as "95% interval"."""
+    return f"{100 * summary['level']:g}% interval"
+
+
+def _compared(scorer: str, one: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    features, neurons = (summary["summary"][kind][scorer] for kind in ("feature", "neuron"))
     if one["ci_low"] > 0:
         verdict = "features score higher than neurons"
     elif one["ci_high"] < 0:
@@ -46,13 +51,13 @@ def _compared(scorer: str, one: Mapping[str, Any], kinds: Mapping[str, Any]) -> 
     return (
         f"{scorer}: {verdict}: mean {features['mean']:.3f} ({features['n_scored']} scored of "
         f"{features['n_attempted']}) against {neurons['mean']:.3f} ({neurons['n_scored']} of "
-        f"{neurons['n_attempted']}); difference {one['difference']:.3f}, 95% interval "
+        f"{neurons['n_attempted']}); difference {one['difference']:.3f}, {interval_name(summary)} "
         f"{_bounds(one['ci_low'], one['ci_high'])}, Mann–Whitney p = {one['p_value']:.2g}, "
         f"Cliff's delta {one['effect_size']:.2f}."
     )
 
 
-def _gap(scorer: str, kind: str, one: Mapping[str, Any]) -> str:
+def _gap(scorer: str, kind: str, one: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     gap = one["gap"]
     if gap["ci_low"] > 0:
         verdict = "beats"
@@ -62,7 +67,8 @@ def _gap(scorer: str, kind: str, one: Mapping[str, Any]) -> str:
         verdict = "cannot be told apart from"
     return (
         f"{scorer}, {kind}s: the unit's own explanation {verdict} the explanation of another {kind}, by "
-        f"{gap['mean']:.3f} (95% interval {_bounds(gap['ci_low'], gap['ci_high'])}, {gap['n_pairs']} pairs)."
+        f"{gap['mean']:.3f} ({interval_name(summary)} {_bounds(gap['ci_low'], gap['ci_high'])}, "
+        f"{gap['n_pairs']} pairs)."
     )
 
 
@@ -79,9 +85,9 @@ def show_text(summary: Mapping[str, Any], rows: int) -> str:
     """The run for a terminal: scores, verdicts, and the first places of the ranking."""
     console = Console(file=io.StringIO(), width=132, color_system=None, force_terminal=False)
     table = Table(title="Scores (mean over units)", title_justify="left", box=None, pad_edge=False)
-    for name, justify in (("scorer", "left"), ("units", "left"), ("mean", "right"), ("95% interval", "right"),
-                          ("median", "right"), ("scored", "right"), ("unscored, and why", "left")):  # fmt: skip
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name in ("scorer", "units", "mean", interval_name(summary), "median", "scored", "unscored, and why"):
+        words = name in ("scorer", "units", "unscored, and why")
+        table.add_column(name, justify="left" if words else "right", no_wrap=name != "unscored, and why")
     for label, scorers in _groups(summary):
         for scorer, one in scorers.items():
             table.add_row(scorer, label, *_cells(one))
@@ -90,7 +96,7 @@ def show_text(summary: Mapping[str, Any], rows: int) -> str:
     for line in verdicts(summary):
         console.print(Text("* " + line))
     console.print()
-    console.print(_ranking(summary["ranking"], rows))
+    console.print(_ranking(summary["ranking"], rows, interval_name(summary)))
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
 
@@ -112,10 +118,10 @@ def _cells(one: Mapping[str, Any]) -> list[str]:
     return [*numbers, f"{one['n_scored']} of {one['n_attempted']}", reasons]
 
 
-def _ranking(places: list[Mapping[str, Any]], rows: int) -> Table:
+def _ranking(places: list[Mapping[str, Any]], rows: int, interval: str) -> Table:
     title = f"Ranking by the lower end of the interval ({places[0]['scorer']})" if places else "No unit could be ranked"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name in ("rank", "unit", "score", "95% interval", "control gap", "coverage", "explanation"):
+    for name in ("rank", "unit", "score", interval, "control gap", "coverage", "explanation"):
         table.add_column(
             name, justify="left" if name in ("unit", "explanation") else "right", no_wrap=name != "explanation"
         )
