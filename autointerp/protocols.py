@@ -232,7 +232,10 @@ class Simulator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a scorer found of one explanation of one unit: its scores and the simulations behind them (if any)."""
+    """What a scorer found of one explanation of one unit: its scores and the simulations behind them (if any).
+
+    Of the scores under one scorer's name the first is of the metric by which units are ranked.
+    """
 
     scores: tuple[Score, ...]
     simulations: tuple[Simulation, ...] = ()

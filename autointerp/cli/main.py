@@ -42,7 +42,7 @@ def run(
 ) -> None:
     """Start a job, or go on with one that was interrupted: what the ledger knows is not asked again."""
     from autointerp.jobs import load_job, on_model, run_job
-    from autointerp.results import show_text, summarise
+    from autointerp.results import failures, show_text, summarise
 
     loaded = load_job(job)
     if llm is not None:
@@ -57,6 +57,8 @@ def run(
     else:
         sys.stdout.write(show_text(summary, rows=20))
         sys.stdout.write(f"\nreport   {folder / 'report.html'}\nfigures  {folder / 'figures'}\n")
+    for line in failures(folder):
+        sys.stderr.write(f"autointerp: {line}\n")
     unscored = sum(sum(one["unscored"].values()) for kind in summary["summary"].values() for one in kind.values())
     if strict and unscored:
         raise SystemExit(1)
@@ -81,12 +83,16 @@ def show(
 @app.command(epilog="Example: autointerp report results/demo")
 def report(
     folder: Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)],
+    json_out: JsonFlag = False,
 ) -> None:
-    """Draw a run's figures and report again from its tables."""
+    """Draw a run's figures and report again from its tables, and print their paths."""
     from autointerp.results import write_figures, write_report
 
-    for path in (*write_figures(folder), write_report(folder)):
-        sys.stdout.write(f"{path}\n")
+    paths = [str(path) for path in (*write_figures(folder), write_report(folder))]
+    if json_out:
+        print_json({"files": paths})
+    else:
+        sys.stdout.write("\n".join(paths) + "\n")
 
 
 # Of unknown commands and options, and of missing arguments: typer names only the class below it.
@@ -102,7 +108,12 @@ def main() -> None:
         sys.stderr.write(f"autointerp: {kind}{error}\n")
         raise SystemExit(error.exit_code) from None
     except _UsageError as error:
-        sys.stderr.write(f"autointerp: {error.format_message()} (autointerp --help shows what there is)\n")
+        if message := error.format_message():  # empty where a bare command printed its help
+            sys.stderr.write(f"autointerp: {message} (autointerp --help shows what there is)\n")
+        raise SystemExit(2) from None
+    except OSError as error:  # a full disk, a file without permission, a reader of our output that went away
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"autointerp: {where}{error.strerror or error}; mend that and start again: nothing is lost\n")
         raise SystemExit(2) from None
     except (KeyboardInterrupt, typer.Abort):
         code = 130

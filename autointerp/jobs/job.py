@@ -38,20 +38,30 @@ units = { features = 40 }            # fewer units than [units] names, for a dea
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from autointerp.errors import BadJob, LedgerError
 from autointerp.providers import postgres_url
 
 __all__ = ["Job", "PresetSection", "Selection", "load_job", "save_job"]
 
-Selection: TypeAlias = Annotated[int, Field(ge=0)] | list[Annotated[int, Field(ge=0)]] | Literal["all"]
+
+def _selection(value: Any) -> Any:
+    """What a selection may be, said in one sentence instead of one for each sort that it is not."""
+    numbers = value if isinstance(value, list) else [value]
+    if value != "all" and not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError(f'a number, a list of indices, or "all", not {value!r}')
+    return value
+
+
+Selection: TypeAlias = Annotated[int | list[int] | Literal["all"], BeforeValidator(_selection)]
 
 
 class _Section(BaseModel):
@@ -175,6 +185,13 @@ class Job(_Section):
     statistics: StatisticsSection = StatisticsSection()
     presets: Annotated[list[PresetSection], Field(min_length=1)]
 
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[\w][\w .+-]*", name):
+            raise ValueError(f"letters, digits, spaces and . + - _, as the run's folder has this name, not {name!r}")
+        return name
+
     @model_validator(mode="after")
     def _presets_differ(self) -> Job:
         seen = [preset.name for preset in self.presets]
@@ -188,7 +205,8 @@ def _complaint(error: ValidationError) -> str:
     where = ".".join(str(part) for part in first["loc"]) or "the job"
     if first["type"] == "extra_forbidden":
         return f"{where}: unknown key: known are {', '.join(sorted(_section_at(first['loc'][:-1]).model_fields))}"
-    return f"{where}: {'missing key' if first['type'] == 'missing' else first['msg']}"
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {'missing key' if first['type'] == 'missing' else said}"
 
 
 def _section_at(path: tuple[int | str, ...]) -> type[BaseModel]:

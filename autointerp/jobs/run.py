@@ -26,7 +26,7 @@ from autointerp.prompting import all_of
 from autointerp.protocols import Judgement, LanguageModel
 from autointerp.providers import LedgeredModel
 from autointerp.records import ContextStore, split_unit
-from autointerp.results import Finished, Measured, detail, write_run
+from autointerp.results import Finished, Measured, detail, prepare_folder, write_run
 from autointerp.seeds import derive
 from autointerp.types import Explanation, Role, UnitId, UnitRecord, Unscored
 
@@ -42,11 +42,12 @@ class _Collected:
     rows: list[Measured] = field(default_factory=list)
     details: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, judgement: Judgement, method: Method, store: ContextStore) -> None:
-        primary = method.preset.primary_metric
+    def add(self, judgement: Judgement, store: ContextStore) -> None:
+        seen: set[str] = set()
         for score in judgement.scores:
             density = store.statistics(score.unit).density
-            self.rows.append(Measured(score, density, score.metric == primary, store.control))
+            self.rows.append(Measured(score, density, score.scorer not in seen, store.control))
+            seen.add(score.scorer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +95,12 @@ def run_job(job: Job, base: Path, folder: Path) -> Path:
     tasks = [_task(job, section, stores) for section in job.presets]
     if job.model is None and any(task.groups for task in tasks):
         raise BadJob("units are to be explained, but the job has no [model]")
-    folder.mkdir(parents=True, exist_ok=True)
+    if not any(_baseline_units(job, task, stores) or task.groups for task in tasks):
+        raise BadJob("nothing to do: [units] names no unit, and [baselines] asks for none")
+    prepare_folder(folder)
     collected = _Collected()
     with phases() as start:
-        for task in tasks:
-            _run_baselines(job, task, stores, collected, start)
-        asked = asyncio.run(_run_model(job, base, tasks, collected, start))
+        asked = asyncio.run(_run_tasks(job, base, tasks, stores, collected, start))
     save_job(job, base, folder)
     presets = [task.preset for task in tasks]
     described = job.model_dump(mode="json")
@@ -126,6 +127,11 @@ def _baseline_units(job: Job, task: _Task, stores: _Stores) -> list[tuple[Contex
     return units
 
 
+def _run_all_baselines(job: Job, tasks: Sequence[_Task], stores: _Stores, collected: _Collected, start: Start) -> None:
+    for task in tasks:
+        _run_baselines(job, task, stores, collected, start)
+
+
 def _run_baselines(job: Job, task: _Task, stores: _Stores, collected: _Collected, start: Start) -> None:
     units = _baseline_units(job, task, stores)
     if not units:
@@ -139,7 +145,7 @@ def _run_baselines(job: Job, task: _Task, stores: _Stores, collected: _Collected
             else baselines(task.method, record, _seed(job, task, unit))
         )
         for judgement in found:
-            collected.add(judgement, task.method, store)
+            collected.add(judgement, store)
         advance("")
 
 
@@ -150,15 +156,20 @@ def _seed(job: Job, task: _Task, unit: UnitId) -> int:
 # The LLM's part.
 
 
-async def _run_model(
-    job: Job, base: Path, tasks: Sequence[_Task], collected: _Collected, start: Start
+async def _run_tasks(
+    job: Job, base: Path, tasks: Sequence[_Task], stores: _Stores, collected: _Collected, start: Start
 ) -> dict[str, Any]:
-    """Runs every preset on the model and returns what was asked of it."""
+    """Runs the baselines, then every preset on the model, and returns what was asked of it.
+
+    The model is opened first: what is wrong with its provider, ledger or recordings is said before minutes are spent.
+    """
     if job.model is None or not any(task.groups for task in tasks):
+        _run_all_baselines(job, tasks, stores, collected, start)
         return {}
     async with opened_model(job, base) as model:
         for task in tasks:
             task.method.check(model)
+        _run_all_baselines(job, tasks, stores, collected, start)
         for task in tasks:
             for group in task.groups:
                 await _run_group(job, task, group, model, collected, start)
@@ -174,7 +185,7 @@ async def _run_group(
     for unit, record in records.items():
         if isinstance(record, Unscored):
             for judgement in not_split(task.method, unit, record, group.role):
-                collected.add(judgement, task.method, group.store)
+                collected.add(judgement, group.store)
     state = partial(paused, model)
     explanations = await _explain_all(job, task, usable, model, start(f"{name}, explaining", len(usable), state))
     advance = start(f"{name}, simulating", len(usable), state)
@@ -187,7 +198,7 @@ async def _run_group(
     width = 2 * (job.model.concurrency if job.model else 1)
     for done in await _each(judge_one, usable.values(), width):
         for judgement, line in done:
-            collected.add(judgement, task.method, group.store)
+            collected.add(judgement, group.store)
             collected.details.append(line)
 
 

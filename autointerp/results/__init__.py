@@ -1,9 +1,10 @@
 """What a run leaves on disk, and how it is read back, drawn and told."""
 
 from autointerp.results.details import detail, read_details
+from autointerp.results.failures import failures
 from autointerp.results.figures import write_figures
 from autointerp.results.report import write_report
-from autointerp.results.run_folder import Finished, write_run
+from autointerp.results.run_folder import Finished, prepare_folder, write_run
 from autointerp.results.summary import summarise
 from autointerp.results.tables import Measured, read_scores
 from autointerp.results.words import show_text, verdicts
@@ -12,6 +13,8 @@ __all__ = [
     "Finished",
     "Measured",
     "detail",
+    "failures",
+    "prepare_folder",
     "read_details",
     "read_scores",
     "show_text",

@@ -20,6 +20,10 @@ from autointerp.types import ActivationRecord, Explanation, Role, Simulation, Un
 __all__ = ["detail", "read_details", "write_details"]
 
 
+# What a line holds, as `detail` writes it.
+_KEYS = frozenset({"unit", "kind", "index", "preset", "role", "explanation", "scale", "statistics", "records"})
+
+
 def _numbers(values: Iterable[float], digits: int = 4) -> list[float]:
     return [float(f"{value:.{digits}g}") for value in values]
 
@@ -104,6 +108,12 @@ def write_details(folder: Path, details: Iterable[dict[str, Any]]) -> Path:
     return path
 
 
+def _checked(line: Any) -> dict[str, Any]:
+    if not isinstance(line, dict) or not set(line) >= _KEYS:
+        raise ValueError("a line does not describe a unit")
+    return line
+
+
 def read_details(folder: Path) -> Iterator[dict[str, Any]]:
     """The lines of a run's units.jsonl.gz. Raises BadInput where there are none to read."""
     path = folder / "units.jsonl.gz"
@@ -112,6 +122,6 @@ def read_details(folder: Path) -> Iterator[dict[str, Any]]:
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             for line in file:
-                yield json.loads(line)
+                yield _checked(json.loads(line))
     except (OSError, EOFError, ValueError) as error:
         raise BadInput(f"{path} is damaged ({error}): run the job again") from error

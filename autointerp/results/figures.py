@@ -6,7 +6,6 @@ also differs in line or marker. The same run gives the same bytes of SVG.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from autointerp.results.manifest import read_manifest
 from autointerp.results.summary import summarise
 from autointerp.results.tables import read_scores
+from autointerp.results.words import interval_name
 
 __all__ = ["write_figures"]
 
@@ -78,7 +79,7 @@ def write_figures(folder: Path) -> list[Path]:
         for scorer in _simulation_scorers(frame):
             shown = frame[frame["scorer"] == scorer]
             paths += _save(_histogram(shown, scorer, model), out / f"histogram-{scorer}")
-            paths += _save(_against_density(shown, scorer), out / f"density-{scorer}")
+            paths += _save(_against_density(shown, scorer, interval_name(summary)), out / f"density-{scorer}")
         paths += _save(_by_scorer(summary), out / "scorers")
     return paths
 
@@ -90,8 +91,7 @@ def _simulation_scorers(frame: pd.DataFrame) -> list[str]:
 
 
 def _model_name(folder: Path) -> str:
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    served = sorted({model["asked"] for model in manifest["models"]})
+    served = sorted({model["asked"] for model in read_manifest(folder)["models"]})
     return ", ".join(served) or "no LLM"
 
 
@@ -184,7 +184,7 @@ def _legend(axes: Axes, *, inside: bool = False) -> None:
         axes.text(0.5, 0.5, "no unit of this run was scored", transform=axes.transAxes, ha="center", color=GREY)
 
 
-def _against_density(frame: pd.DataFrame, scorer: str) -> Figure:
+def _against_density(frame: pd.DataFrame, scorer: str, interval: str) -> Figure:
     """Score against how often a unit fires, with the interval of each score."""
     figure = Figure(figsize=(8.2, 5.8), layout="constrained")
     axes = figure.subplots()
@@ -213,7 +213,7 @@ def _against_density(frame: pd.DataFrame, scorer: str) -> Figure:
     axes.set_xscale("log")
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.set_xlabel("density: share of tokens on which the unit fires (log scale)")
-    axes.set_ylabel(f"score ({_metric(frame)}), 95% interval where it could be computed")
+    axes.set_ylabel(f"score ({_metric(frame)}), {interval} where it could be computed")
     axes.set_title(f"{scorer}: score against density")
     _legend(axes)
     return figure
@@ -240,7 +240,7 @@ def _by_scorer(summary: dict[str, Any]) -> Figure:
     axes.set_yticks(range(len(rows)), [row[0] for row in reversed(rows)], fontsize=8.5)
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.set_ylim(-0.7, len(rows) - 0.3)
-    axes.set_xlabel("mean score over units, 95% interval (right: scored of attempted)")
+    axes.set_xlabel(f"mean score over units, {interval_name(summary)} (right: scored of attempted)")
     axes.set_title("Mean score by scorer")
     return figure
 

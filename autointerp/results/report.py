@@ -18,27 +18,33 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from autointerp.errors import BadInput
 from autointerp.results.details import read_details
+from autointerp.results.manifest import read_manifest
 from autointerp.results.summary import summarise
 from autointerp.results.tables import read_scores, write_atomically
-from autointerp.results.words import verdicts
+from autointerp.results.words import interval_name, verdicts
 
 __all__ = ["write_report"]
 
 
 def write_report(folder: Path) -> Path:
     """Writes DIR/report.html from the run's tables. Raises BadInput where the folder holds no finished run."""
-    manifest = _manifest(folder)
+    manifest = read_manifest(folder)
     summary = summarise(folder)
     ranking = [place for places in summary["rankings"].values() for place in places]
     scorers = {name: f"{name}.{preset['settings']['scorer']}" for name, preset in manifest["presets"].items()}
-    data = {"ranking": ranking, "scorers": scorers, "units": _units(folder)}
+    data = {
+        "interval_name": interval_name(summary),
+        "ranking": ranking,
+        "scorers": scorers,
+        "units": _units(folder),
+    }
     page = files("autointerp.results") / "page"
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     text = environment.from_string((page / "report.html").read_text(encoding="utf-8")).render(
         manifest=manifest,
         summary=summary,
+        interval_name=interval_name(summary),
         verdicts=verdicts(summary),
         figures=list(_figures(folder)),
         style=(page / "report.css").read_text(encoding="utf-8"),
@@ -48,14 +54,6 @@ def write_report(folder: Path) -> Path:
     path = folder / "report.html"
     write_atomically(path, text.encode("utf-8", "surrogatepass"))
     return path
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    try:
-        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{folder} holds no readable manifest.json ({error}): run the job again") from error
-    return manifest
 
 
 def _packed(data: Any) -> str:

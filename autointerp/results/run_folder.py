@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,18 +15,18 @@ from typing import Any
 import numpy as np
 import scipy
 
+from autointerp.errors import BadInput
 from autointerp.presets import Preset
 from autointerp.records import ContextStore
 from autointerp.results.details import write_details
 from autointerp.results.figures import write_figures
+from autointerp.results.manifest import FORMAT, MANIFEST_VERSION, is_run
 from autointerp.results.report import write_report
 from autointerp.results.summary import summarise, write_ranking
 from autointerp.results.tables import Measured, scores_table, write_atomically, write_scores
 from autointerp.types import Unscored
 
-__all__ = ["MANIFEST_VERSION", "Finished", "write_run"]
-
-MANIFEST_VERSION = 1
+__all__ = ["Finished", "prepare_folder", "write_run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,21 @@ class Finished:
     account: Mapping[str, Any]
 
 
+def prepare_folder(folder: Path) -> None:
+    """Makes the folder a run is to be written into, before anything is computed for it.
+
+    Raises BadInput where it cannot be made or written, or is the folder of something else than a run, such as a context
+    store, whose manifest would be overwritten.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be written ({error.strerror}): name another folder with --out") from error
+    if (folder / "manifest.json").exists() and not is_run(folder):
+        raise BadInput(f"{folder} holds something else than a run: name another folder with --out")
+
+
 def write_run(run: Finished) -> None:
     """Writes the run's folder. Scores and contexts are functions of the job, the stores and the replies."""
     write_scores(run.folder, scores_table(run.rows))
@@ -54,7 +70,7 @@ def write_run(run: Finished) -> None:
 
 def _manifest(run: Finished) -> dict[str, Any]:
     return {
-        "format": "autointerp-run",
+        "format": FORMAT,
         "version": MANIFEST_VERSION,
         "name": run.job["name"],
         "seed": run.job["seed"],

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from autointerp.errors import BadInput
+from autointerp.results.manifest import read_manifest
 from autointerp.results.tables import read_scores, write_atomically
 from autointerp.stats import Candidate, Ranking, compare_groups, compare_paired, rank
 from autointerp.stats import summarise as summarise_group
@@ -41,34 +41,28 @@ def summarise(folder: Path) -> dict[str, Any]:
     frame = read_scores(folder)
     frame = frame[frame["primary"]]
     own = frame[frame["role"].isin(_MAIN) & frame["control_subject"].isna()]
-    rankings = _rankings(frame, _first_preset(folder))
+    manifest = read_manifest(folder)
+    level = float(manifest["statistics"]["level"])
+    rankings = _rankings(frame, str(manifest["first_preset"]), level)
     return {
-        "summary": _by_kind(own),
-        "comparison": {str(scorer): _comparison(rows) for scorer, rows in own.groupby("scorer", sort=True)},
-        "controls": _controls(frame, own),
+        "level": level,
+        "summary": _by_kind(own, level),
+        "comparison": {str(scorer): _comparison(rows, level) for scorer, rows in own.groupby("scorer", sort=True)},
+        "controls": _controls(frame, own, level),
         "ranking": next(iter(rankings.values()), []),
         "rankings": rankings,
     }
 
 
-def _first_preset(folder: Path) -> str:
-    """Name of the job's first protocol, whose ranking is the run's."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        return str(manifest["first_preset"])
-    except (OSError, ValueError, KeyError) as error:
-        raise BadInput(f"{folder} holds no readable manifest.json ({error}): run the job again") from error
-
-
-def _by_kind(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def _by_kind(rows: pd.DataFrame, level: float) -> dict[str, dict[str, Any]]:
     """{kind: {scorer: numbers}}."""
     return {
-        str(kind): {str(scorer): _numbers(group) for scorer, group in of_kind.groupby("scorer", sort=True)}
+        str(kind): {str(scorer): _numbers(group, level) for scorer, group in of_kind.groupby("scorer", sort=True)}
         for kind, of_kind in rows.groupby("kind", sort=True)
     }
 
 
-def _numbers(rows: pd.DataFrame) -> dict[str, Any]:
+def _numbers(rows: pd.DataFrame, level: float) -> dict[str, Any]:
     """Mean and median of the scored rows with intervals, and the counts and reasons of the others."""
     scored = rows.loc[rows["status"] == "scored", "value"].to_numpy()
     reasons = rows.loc[rows["status"] != "scored", "reason"].value_counts().sort_index()
@@ -78,7 +72,7 @@ def _numbers(rows: pd.DataFrame) -> dict[str, Any]:
         "unscored": {str(reason): int(n) for reason, n in reasons.items()},
         "metric": str(rows["metric"].iloc[0]),
     }
-    group = summarise_group(scored, n_unscored=len(rows) - len(scored), seed=_SEED)
+    group = summarise_group(scored, n_unscored=len(rows) - len(scored), seed=_SEED, level=level)
     if isinstance(group, Unscored):
         mean = float(scored[0]) if len(scored) == 1 else None
         return {**counts, "mean": mean, "median": mean, "ci_low": None, "ci_high": None}
@@ -93,7 +87,7 @@ def _numbers(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _comparison(rows: pd.DataFrame) -> dict[str, Any]:
+def _comparison(rows: pd.DataFrame, level: float) -> dict[str, Any]:
     """Features less neurons under one scorer."""
     scored = rows[rows["status"] == "scored"]
     groups = {kind: scored.loc[scored["kind"] == kind, "value"].to_numpy() for kind in ("feature", "neuron")}
@@ -104,6 +98,7 @@ def _comparison(rows: pd.DataFrame) -> dict[str, Any]:
         n_unscored_features=int(attempted.get("feature", 0)) - len(groups["feature"]),
         n_unscored_neurons=int(attempted.get("neuron", 0)) - len(groups["neuron"]),
         seed=_SEED,
+        level=level,
     )
     if isinstance(found, Unscored):
         empty = dict.fromkeys(("difference", "ci_low", "ci_high", "p_value", "effect_size"))
@@ -125,18 +120,18 @@ def _comparison(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _controls(frame: pd.DataFrame, own: pd.DataFrame) -> dict[str, Any]:
+def _controls(frame: pd.DataFrame, own: pd.DataFrame, level: float) -> dict[str, Any]:
     """{control: {kind: {scorer: numbers}}}; another's explanation also with the gap between own and control, paired."""
     found: dict[str, Any] = {}
     other = frame[frame["role"] == Role.OTHER_EXPLANATION.value]
     if len(other):
-        found[Role.OTHER_EXPLANATION.value] = _by_kind(other)
+        found[Role.OTHER_EXPLANATION.value] = _by_kind(other, level)
         for kind, scorers in found[Role.OTHER_EXPLANATION.value].items():
             for scorer, numbers in scorers.items():
-                numbers["gap"] = _gap(*(_of(rows, kind, scorer) for rows in (own, other)))
+                numbers["gap"] = _gap(_of(own, kind, scorer), _of(other, kind, scorer), level)
     shuffled = frame[frame["control_subject"].notna()]
     if len(shuffled):
-        found[Role.SHUFFLED_WEIGHTS.value] = _by_kind(shuffled)
+        found[Role.SHUFFLED_WEIGHTS.value] = _by_kind(shuffled, level)
     return found
 
 
@@ -144,7 +139,7 @@ def _of(rows: pd.DataFrame, kind: str, scorer: str) -> pd.DataFrame:
     return rows[(rows["kind"] == kind) & (rows["scorer"] == scorer)]
 
 
-def _gap(own: pd.DataFrame, control: pd.DataFrame) -> dict[str, Any]:
+def _gap(own: pd.DataFrame, control: pd.DataFrame, level: float) -> dict[str, Any]:
     """Own score less control score of the same units, where both are there."""
     both = own.merge(control, on="unit", suffixes=("", "_control"))
     paired = both[(both["status"] == "scored") & (both["status_control"] == "scored")]
@@ -153,6 +148,7 @@ def _gap(own: pd.DataFrame, control: pd.DataFrame) -> dict[str, Any]:
         paired["value_control"].to_numpy(),
         n_unpaired=len(both) - len(paired),
         seed=_SEED,
+        level=level,
     )
     if isinstance(gap, Unscored):
         return {"mean": None, "ci_low": None, "ci_high": None, "p_value": None, "n_pairs": len(paired)}
@@ -165,19 +161,21 @@ def _gap(own: pd.DataFrame, control: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _rankings(frame: pd.DataFrame, first: str) -> dict[str, list[dict[str, Any]]]:
+def _rankings(frame: pd.DataFrame, first: str, level: float) -> dict[str, list[dict[str, Any]]]:
     """{scorer: ranking} of the units' own explanations, the job's first protocol first; where no LLM took part, of the
     baselines."""
     role = Role.EXPLANATION.value if (frame["role"] == Role.EXPLANATION.value).any() else Role.BASELINE.value
     rows = frame[(frame["role"] == role) & frame["control_subject"].isna()]
+    if role == Role.BASELINE.value:  # the constant ranks nothing, and must not stand in the place of one that does
+        rows = rows[rows["scorer"].isin(rows.loc[rows["status"] == "scored", "scorer"])]
     names = sorted(set(rows["scorer"]), key=lambda name: (not name.startswith(first + "."), name.count("."), name))
-    return {name: _ranking(rows[rows["scorer"] == name], frame[frame["scorer"] == name]) for name in names}
+    return {name: _ranking(rows[rows["scorer"] == name], frame[frame["scorer"] == name], level) for name in names}
 
 
-def _ranking(own: pd.DataFrame, same_scorer: pd.DataFrame) -> list[dict[str, Any]]:
+def _ranking(own: pd.DataFrame, same_scorer: pd.DataFrame, level: float) -> list[dict[str, Any]]:
     lent = same_scorer[same_scorer["role"] == Role.OTHER_EXPLANATION.value]
-    controls = {score.unit: score for score in _scores(lent)}
-    candidates = [Candidate(score, controls.get(score.unit)) for score in _scores(own)]
+    controls = {score.unit: score for score in _scores(lent, level)}
+    candidates = [Candidate(score, controls.get(score.unit)) for score in _scores(own, level)]
     ranking: Ranking = rank(candidates)
     return [_place(unit, ranking.scorer) for unit in ranking.ranked]
 
@@ -198,18 +196,22 @@ def _place(unit: RankedUnit, scorer: str) -> dict[str, Any]:
     }
 
 
-def _scores(frame: pd.DataFrame) -> list[Score]:
-    return [_score({str(name): value for name, value in row.items()}) for row in frame.to_dict("records")]
+def _scores(frame: pd.DataFrame, level: float) -> list[Score]:
+    # pandas reads a missing text as NaN, which is no text and no JSON.
+    rows = frame.to_dict("records")
+    return [
+        _score({str(name): None if pd.isna(value) else value for name, value in row.items()}, level) for row in rows
+    ]
 
 
-def _score(row: Mapping[str, Any]) -> Score:
-    """A row of scores.parquet as the score it was."""
+def _score(row: Mapping[str, Any], level: float) -> Score:
+    """A row of scores.parquet as the score it was; level: of the run's intervals."""
     return Score(
         unit=UnitId.parse(row["unit"]),
         scorer=row["scorer"],
         scorer_version=int(row["scorer_version"]),
         metric=row["metric"],
-        outcome=_outcome(row),
+        outcome=_outcome(row, level),
         role=Role(row["role"]),
         attempted=int(row["attempted"]),
         failed=int(row["failed"]),
@@ -218,12 +220,12 @@ def _score(row: Mapping[str, Any]) -> Score:
     )
 
 
-def _outcome(row: Mapping[str, Any]) -> Outcome:
+def _outcome(row: Mapping[str, Any], level: float) -> Outcome:
     if row["status"] != "scored":
         return Unscored(Reason(row["reason"]), row["detail"] or "")
     interval = None
     if not pd.isna(row["ci_low"]):
-        interval = Interval(row["ci_low"], row["ci_high"], method=row["ci_method"])
+        interval = Interval(row["ci_low"], row["ci_high"], level, method=row["ci_method"])
     return Scored(row["value"], interval, int(row["n_contexts"]), int(row["n_tokens"]))
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["show_text", "verdicts"]
+__all__ = ["interval_name", "show_text", "verdicts"]
 
 
 def verdicts(summary: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -31,10 +31,10 @@ def _of_one(scorer: str, summary: Mapping[str, Any]) -> list[str]:
     lines = []
     compared = summary["comparison"].get(scorer)
     if compared is not None and compared["difference"] is not None:
-        lines.append(_compared(scorer, compared, summary["summary"]))
+        lines.append(_compared(scorer, compared, summary))
     for kind, scorers in summary["controls"].get("control_other_explanation", {}).items():
         if scorer in scorers and scorers[scorer]["gap"]["mean"] is not None:
-            lines.append(_gap(kind, scorers[scorer]))
+            lines.append(_gap(kind, scorers[scorer], summary))
     for kind, scorers in summary["controls"].get("control_shuffled_weights", {}).items():
         own = summary["summary"].get(kind, {}).get(scorer)
         if scorer in scorers and scorers[scorer]["mean"] is not None and own is not None and own["mean"] is not None:
@@ -46,8 +46,13 @@ def _bounds(low: float | None, high: float | None) -> str:
     return "no interval" if low is None or high is None else f"{low:.3f} to {high:.3f}"
 
 
-def _compared(scorer: str, one: Mapping[str, Any], kinds: Mapping[str, Any]) -> str:
-    features, neurons = kinds["feature"][scorer], kinds["neuron"][scorer]
+def interval_name(summary: Mapping[str, Any]) -> str:
+    """What the run's intervals are called, such as "95% interval"."""
+    return f"{100 * summary['level']:g}% interval"
+
+
+def _compared(scorer: str, one: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    features, neurons = (summary["summary"][kind][scorer] for kind in ("feature", "neuron"))
     if one["ci_low"] > 0:
         verdict = "Features score higher than neurons"
     elif one["ci_high"] < 0:
@@ -57,13 +62,13 @@ def _compared(scorer: str, one: Mapping[str, Any], kinds: Mapping[str, Any]) -> 
     return (
         f"{verdict}: mean {features['mean']:.3f} ({features['n_scored']} scored of "
         f"{features['n_attempted']}) against {neurons['mean']:.3f} ({neurons['n_scored']} of "
-        f"{neurons['n_attempted']}); difference {one['difference']:.3f}, 95% interval "
+        f"{neurons['n_attempted']}); difference {one['difference']:.3f}, {interval_name(summary)} "
         f"{_bounds(one['ci_low'], one['ci_high'])}, Mann–Whitney p = {one['p_value']:.2g}, "
         f"Cliff's delta {one['effect_size']:.2f}."
     )
 
 
-def _gap(kind: str, one: Mapping[str, Any]) -> str:
+def _gap(kind: str, one: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     gap = one["gap"]
     if gap["ci_low"] > 0:
         verdict = "beats"
@@ -73,7 +78,8 @@ def _gap(kind: str, one: Mapping[str, Any]) -> str:
         verdict = "cannot be told apart from"
     return (
         f"{kind.capitalize()}s: the unit's own explanation {verdict} the explanation of another {kind}, by "
-        f"{gap['mean']:.3f} (95% interval {_bounds(gap['ci_low'], gap['ci_high'])}, {gap['n_pairs']} pairs)."
+        f"{gap['mean']:.3f} ({interval_name(summary)} {_bounds(gap['ci_low'], gap['ci_high'])}, "
+        f"{gap['n_pairs']} pairs)."
     )
 
 
@@ -90,9 +96,9 @@ def show_text(summary: Mapping[str, Any], rows: int) -> str:
     """The run for a terminal: scores, verdicts, and the first places of the ranking."""
     console = Console(file=io.StringIO(), width=132, color_system=None, force_terminal=False)
     table = Table(title="Scores (mean over units)", title_justify="left", box=None, pad_edge=False)
-    for name, justify in (("scorer", "left"), ("units", "left"), ("mean", "right"), ("95% interval", "right"),
-                          ("median", "right"), ("scored", "right"), ("unscored, and why", "left")):  # fmt: skip
-        table.add_column(name, justify=justify, no_wrap=name != "unscored, and why")  # type: ignore[arg-type]
+    for name in ("scorer", "units", "mean", interval_name(summary), "median", "scored", "unscored, and why"):
+        words = name in ("scorer", "units", "unscored, and why")
+        table.add_column(name, justify="left" if words else "right", no_wrap=name != "unscored, and why")
     for label, scorers in _groups(summary):
         for scorer, one in scorers.items():
             table.add_row(scorer, label, *_cells(one))
@@ -103,7 +109,7 @@ def show_text(summary: Mapping[str, Any], rows: int) -> str:
         for line in lines:
             console.print(Text("* " + line))
     console.print()
-    console.print(_ranking(summary["ranking"], rows))
+    console.print(_ranking(summary["ranking"], rows, interval_name(summary)))
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
 
@@ -125,10 +131,10 @@ def _cells(one: Mapping[str, Any]) -> list[str]:
     return [*numbers, f"{one['n_scored']} of {one['n_attempted']}", reasons]
 
 
-def _ranking(places: list[Mapping[str, Any]], rows: int) -> Table:
+def _ranking(places: list[Mapping[str, Any]], rows: int, interval: str) -> Table:
     title = f"Ranking by the lower end of the interval ({places[0]['scorer']})" if places else "No unit could be ranked"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name in ("rank", "unit", "score", "95% interval", "control gap", "coverage", "explanation"):
+    for name in ("rank", "unit", "score", interval, "control gap", "coverage", "explanation"):
         table.add_column(
             name, justify="left" if name in ("unit", "explanation") else "right", no_wrap=name != "explanation"
         )

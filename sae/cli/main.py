@@ -38,7 +38,12 @@ def main() -> None:
         sys.stderr.write(f"sae: {error}\n")
         raise SystemExit(2) from None
     except _UsageError as error:
-        sys.stderr.write(f"sae: {error.format_message()} (sae --help shows what there is)\n")
+        if message := error.format_message():  # empty where a bare command printed its help
+            sys.stderr.write(f"sae: {message} (sae --help shows what there is)\n")
+        raise SystemExit(2) from None
+    except OSError as error:  # a full disk, a file where a folder is wanted, a place without permission
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"sae: {where}{error.strerror or error}; mend that, or name another place\n")
         raise SystemExit(2) from None
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("sae: interrupted; the same command goes on where a checkpoint or a download was saved\n")

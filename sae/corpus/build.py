@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +12,13 @@ import numpy as np
 
 from sae.corpus.collect import Documents, Progress, collect, keyed_order
 from sae.corpus.download import Package, Unavailable, fetch
-from sae.corpus.manifest import SPLITS, new_folder, write_manifest, write_text
+from sae.corpus.manifest import SPLITS, new_folder, write_manifest
 from sae.corpus.pack import SplitWriter
 from sae.corpus.recipe import Recipe
 from sae.corpus.spool import Spool
 from sae.corpus.tokenizer import EOT, display_vocabulary, train_tokenizer
 from sae.errors import BadInput
+from sae.files import checksum, write_atomically
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -53,8 +53,9 @@ def build_corpus(recipe: Recipe, out: Path, cache: Path, settings: Settings, pro
             tokenizer = _train(documents, settings, progress)
             splits, tokens = _write_splits(folder, recipe, documents, tokenizer, settings, progress)
             rows = _source_rows(recipe, packages, documents, tokens)
-        write_text(folder / "tokenizer.json", tokenizer.to_str())
-        write_text(folder / "vocab.json", json.dumps(display_vocabulary(tokenizer), ensure_ascii=False, indent=0))
+        write_atomically(folder / "tokenizer.json", tokenizer.to_str().encode())
+        display = json.dumps(display_vocabulary(tokenizer), ensure_ascii=False, indent=0)
+        write_atomically(folder / "vocab.json", display.encode())
         manifest = {
             "name": out.name,
             "recipe": recipe.name,
@@ -75,8 +76,12 @@ def build_corpus(recipe: Recipe, out: Path, cache: Path, settings: Settings, pro
 
 
 def _tokenizer_entry(folder: Path, vocab_size: int) -> dict[str, Any]:
-    digest = hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
-    return {"file": "tokenizer.json", "sha256": digest, "vocab_size": vocab_size, "eot": EOT}
+    return {
+        "file": "tokenizer.json",
+        "sha256": checksum(folder / "tokenizer.json"),
+        "vocab_size": vocab_size,
+        "eot": EOT,
+    }
 
 
 def _fetch_all(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -18,6 +17,7 @@ from urllib.parse import quote
 
 from sae.corpus.recipe import Source
 from sae.errors import BadInput
+from sae.files import checksum
 
 
 class Unavailable(Exception):
@@ -103,17 +103,12 @@ def _version(registry: str, archive: Path, unpacked: Path) -> str:
 _DOWNLOAD = {"debian": _download_debian, "pypi": _download_pypi, "npm": _download_npm}
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()
-
-
 def _cached(folder: Path) -> Package | None:
     """The package in the cache, if its archive is still what was downloaded."""
     try:
         record = json.loads((folder / "record.json").read_text())
         archive, unpacked = folder / record["archive"], folder / "unpacked"
-        if unpacked.is_dir() and _sha256(archive) == record["sha256"]:
+        if unpacked.is_dir() and checksum(archive) == record["sha256"]:
             return Package(unpacked, record["version"])
     except (OSError, ValueError, KeyError):
         pass  # no record, or a damaged one: the package is fetched anew
@@ -146,7 +141,7 @@ def fetch(source: Source, cache: Path) -> Package:
     except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:
         raise Unavailable(f"{archive.name} cannot be unpacked: {error}") from error
     version = _version(source.registry, archive, unpacked)
-    record = {"archive": archive.name, "sha256": _sha256(archive), "version": version}
+    record = {"archive": archive.name, "sha256": checksum(archive), "version": version}
     (work / "record.json").write_text(json.dumps(record))
     work.rename(folder)
     return Package(folder / "unpacked", version)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 
 from sae.corpus.pack import file_table
 from sae.errors import BadInput
+from sae.files import write_atomically
 
 FORMAT = "sae-corpus"
 VERSION = 1
@@ -39,16 +39,9 @@ def new_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file and see it on disk."""
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """Complete a manifest with format, version and the table of files, write it last, and return it whole."""
     whole = {"format": FORMAT, "version": VERSION, **manifest, "files": file_table(folder)}
-    write_text(folder / "manifest.json", json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(folder / "manifest.json", text.encode())
     return whole

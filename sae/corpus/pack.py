@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from array import array
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sae.files import FileEntry, file_entry
 
 
 def _header(file: IO[bytes], blocks: int, block_tokens: int) -> None:
@@ -78,14 +79,6 @@ def _sync(file: IO[bytes], *, keep: bool = False) -> None:
         file.close()
 
 
-def file_table(folder: Path) -> dict[str, dict[str, Any]]:
+def file_table(folder: Path) -> dict[str, FileEntry]:
     """{"name": {"sha256", "bytes"}} of every file of a folder but its manifest."""
-    table: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name != "manifest.json":
-            with path.open("rb") as data:
-                table[path.name] = {
-                    "sha256": hashlib.file_digest(data, "sha256").hexdigest(),
-                    "bytes": path.stat().st_size,
-                }
-    return table
+    return {path.name: file_entry(path) for path in sorted(folder.iterdir()) if path.name != "manifest.json"}

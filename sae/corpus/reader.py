@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from sae.corpus.manifest import FORMAT, VERSION
 from sae.errors import BadInput
+from sae.files import checksum
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,10 +155,8 @@ def _check_file(path: Path, entry: dict[str, Any], *, verify: bool) -> None:
         raise BadInput(f"{path}: {error.strerror}; {_DAMAGED}") from error
     if size != entry["bytes"]:
         raise BadInput(f"{path}: {size} bytes instead of {entry['bytes']} (truncated or changed); {_DAMAGED}")
-    if verify:
-        with path.open("rb") as data:
-            if hashlib.file_digest(data, "sha256").hexdigest() != entry["sha256"]:
-                raise BadInput(f"{path}: its checksum is not the manifest's; {_DAMAGED}")
+    if verify and checksum(path) != entry["sha256"]:
+        raise BadInput(f"{path}: its checksum is not the manifest's; {_DAMAGED}")
 
 
 def _load(path: Path, mmap_mode: Any = None) -> Any:

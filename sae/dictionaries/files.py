@@ -6,9 +6,7 @@ folder is whole, and its checksums say whether it still is.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from sae.dictionaries.base import Dictionary
 from sae.dictionaries.registry import by_saelens_name
 from sae.dictionaries.saelens import SaeLensConfig, parse_config, render_config
 from sae.errors import BadInput
+from sae.files import content_entry, render_json, write_atomically
 
 CONFIG_FILE = "cfg.json"
 WEIGHTS_FILE = "sae_weights.safetensors"
@@ -35,21 +34,6 @@ DTYPES: dict[str, torch.dtype] = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a kill leaves either the old content or the new, never a part."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def render_json(document: Mapping[str, Any]) -> bytes:
-    """The bytes of a JSON document as this wing writes them. A value that is not finite is a ValueError."""
-    return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def save_dictionary(
@@ -87,9 +71,7 @@ def save_dictionary(
         "d_sae": dictionary.d_sae,
         "dtype": dtype,
         "fingerprint": type(dictionary).from_saelens(parse_config(config, CONFIG_FILE), stored).fingerprint(),
-        "files": {
-            name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in files.items()
-        },
+        "files": {name: content_entry(data) for name, data in files.items()},
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
@@ -195,9 +177,10 @@ def _check_files(folder: Path, manifest: Mapping[str, Any], contents: Mapping[st
         entry = manifest.get("files", {}).get(name)
         if entry is None:
             raise BadInput(f"{folder / MANIFEST_FILE}: says nothing about {name}; the manifest is damaged")
-        if len(data) != entry["bytes"]:
-            raise BadInput(f"{folder / name}: {len(data)} bytes, {entry['bytes']} expected; copy it again")
-        if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+        found = content_entry(data)
+        if found["bytes"] != entry["bytes"]:
+            raise BadInput(f"{folder / name}: {found['bytes']} bytes, {entry['bytes']} expected; copy it again")
+        if found["sha256"] != entry["sha256"]:
             raise BadInput(f"{folder / name}: damaged (its checksum differs from the manifest's); copy it again")
 
 

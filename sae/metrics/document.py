@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae.dictionaries import Dictionary
-from sae.dictionaries.files import render_json, write_atomically
+from sae.files import render_json, write_atomically
 from sae.metrics.results import Metrics
 from sae.train.identity import corpus_identity, subject_identity
 

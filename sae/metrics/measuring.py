@@ -14,7 +14,7 @@ from sae.dictionaries import Dictionary
 from sae.errors import BadInput
 from sae.metrics.bootstrap import ratio_interval
 from sae.metrics.results import LossRecovered, Metrics, Reconstruction, Sparsity
-from sae.subjects.seeds import generator
+from sae.seeds import generator
 
 if TYPE_CHECKING:
     from sae.subjects import Subject

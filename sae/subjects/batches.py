@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sae.errors import BadInput
-from sae.subjects.seeds import generator
+from sae.seeds import generator
 
 Blocks = NDArray[np.uint16]
 """A split of a corpus: [n_blocks, block_tokens], one stream of tokens cut into blocks. May be memory-mapped."""

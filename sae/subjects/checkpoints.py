@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from sae.errors import BadInput
-from sae.subjects.files import write_atomically
+from sae.files import write_atomically
 
 CHECKPOINT = "checkpoint.safetensors"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -185,7 +186,8 @@ def load_hugging_face(place: str) -> HuggingFaceSubject:
         source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     try:
         model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, IndexError, ImportError, struct.error) as error:
+        # A GGUF file that is cut short ends transformers' reader with the errors of its decoding.
         reason = " ".join(str(error).split())[:300]
         raise BadInput(
             f"{place}: neither a folder of `sae subject train` nor a causal language model of Hugging Face that can "

@@ -8,8 +8,8 @@ from typing import Protocol, TypeVar
 import torch
 from torch import nn
 
+from sae.seeds import generator
 from sae.subjects.base import is_weight_matrix
-from sae.subjects.seeds import generator
 
 M = TypeVar("M", bound=nn.Module)
 S = TypeVar("S", covariant=True)

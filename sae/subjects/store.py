@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from sae.errors import BadInput
-from sae.subjects.files import file_entry, write_atomically
+from sae.files import file_entry, write_atomically
 from sae.subjects.one_layer import OneLayerConfig, OneLayerSubject, OneLayerTransformer
 
 FORMAT, VERSION = "sae-subject", 1

@@ -18,13 +18,13 @@ import torch
 import torch.nn.functional as F
 
 from sae.errors import BadInput
+from sae.files import write_atomically
+from sae.seeds import generator
 from sae.subjects.batches import BlockOrder, Blocks, inputs_and_targets, spread_rows
 from sae.subjects.checkpoints import read_checkpoint, restore, write_checkpoint
-from sae.subjects.files import write_atomically
 from sae.subjects.loss import UnembeddingLoss
 from sae.subjects.one_layer import OneLayerConfig, OneLayerTransformer
 from sae.subjects.processor import keep_freed_memory, resolve_dtype
-from sae.subjects.seeds import generator
 
 LOG = "log.jsonl"
 

@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as render_safetensors
 from torch import Tensor
 
-from sae.dictionaries.files import write_atomically
 from sae.errors import BadInput
+from sae.files import write_atomically
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 _HEADER = "sae-train-checkpoint"

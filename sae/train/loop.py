@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from sae.dictionaries import read_manifest, save_dictionary
-from sae.dictionaries.files import CONFIG_FILE, write_atomically
+from sae.dictionaries.files import CONFIG_FILE
 from sae.errors import BadInput
-from sae.subjects.seeds import generator
+from sae.files import write_atomically
+from sae.seeds import generator
 from sae.train.checkpoint import CHECKPOINT_FILE, RunState, read_checkpoint, write_checkpoint
 from sae.train.config import TrainConfig
 from sae.train.identity import corpus_identity, subject_identity

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sae.errors import BadInput
-from sae.subjects.seeds import generator
+from sae.seeds import generator
 
 if TYPE_CHECKING:
     from sae.subjects import Subject

@@ -26,6 +26,17 @@ FLOORS: list[set[str]] = [
 # Inside the ground floors the order is spelled out: errors and protocols stand on types.
 SAME_FLOOR_ALLOWED = {("jobs", "results"), ("scorers", "simulators"), ("protocols", "types")}
 
+# The torch wing, the same way.
+SAE_FLOORS: list[set[str]] = [
+    {"errors", "files", "seeds"},
+    {"corpus", "dictionaries", "store"},
+    {"subjects"},
+    {"train", "harvest"},
+    {"metrics"},
+    {"cli"},
+]
+WINGS = {"autointerp": FLOORS, "sae": SAE_FLOORS}
+
 
 def imports(path: Path) -> list[tuple[str, bool]]:
     """(imported module, whether at module level) for every import in a file."""
@@ -41,29 +52,36 @@ def imports(path: Path) -> list[tuple[str, bool]]:
     return found
 
 
-def floor_of(room: str) -> int:
-    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[1].removesuffix(".py")
+
+
+def floor_of(room: str, wing: str) -> int:
+    return next(number for number, rooms in enumerate(WINGS[wing]) if room in rooms)
 
 
 def modules(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
-def test_every_room_of_autointerp_has_a_floor() -> None:
-    rooms = {path.relative_to(ROOT / "autointerp").parts[0].removesuffix(".py") for path in modules("autointerp")}
-    assert rooms - {"__init__", "__main__"} == set.union(*FLOORS) & rooms
+@pytest.mark.parametrize("wing", WINGS)
+def test_every_room_has_a_floor(wing: str) -> None:
+    rooms = {room_of(path) for path in modules(wing)}
+    assert rooms - {"__init__", "__main__"} == set.union(*WINGS[wing]) & rooms
 
 
-@pytest.mark.parametrize("path", modules("autointerp"), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [*modules("autointerp"), *modules("sae")], ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_arrows_point_down(path: Path) -> None:
-    room = path.relative_to(ROOT / "autointerp").parts[0].removesuffix(".py")
+    wing, room = path.relative_to(ROOT).parts[0], room_of(path)
     if room in ("__init__", "__main__"):
         return
     for module, _ in imports(path):
         parts = module.split(".")
-        if parts[0] != "autointerp" or len(parts) == 1 or parts[1] == room:
+        if parts[0] != wing or len(parts) == 1 or parts[1] == room:
             continue
-        down = floor_of(parts[1]) < floor_of(room) or (room, parts[1]) in SAME_FLOOR_ALLOWED
+        down = floor_of(parts[1], wing) < floor_of(room, wing) or (room, parts[1]) in SAME_FLOOR_ALLOWED
         assert down, f"{path.name} in {room} imports {module}, which is not below it"
 
 

@@ -2,7 +2,7 @@
 (async () => {
   const packed = Uint8Array.from(atob(document.getElementById("data").textContent.trim()), (c) => c.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const { ranking, scorers, units } = JSON.parse(await new Response(stream).text());
+  const { interval_name, ranking, scorers, units } = JSON.parse(await new Response(stream).text());
   const byId = (id) => document.getElementById(id);
 
   // Every text is set through textContent: what a corpus or a model wrote cannot become markup.
@@ -78,7 +78,7 @@
   const interval = (one, digits) => (one.ci_low === null || one.ci_low === undefined ? "–" : `${fixed(one.ci_low, digits)} to ${fixed(one.ci_high, digits)}`);
 
   function scoreTable(scores) {
-    const head = ["scorer", "metric", "role", "value", "95% interval"];
+    const head = ["scorer", "metric", "role", "value", interval_name];
     const rows = scores.map((one) =>
       make("tr", {}, make("td", { text: one.scorer }), make("td", { text: one.metric }), make("td", { text: words(one.role) }),
         one.status === "scored"

@@ -151,6 +151,22 @@ def test_a_checkpoint_of_another_harvest_is_not_used(source: Source, whole: dict
     assert folder_bytes(tmp_path / "store") == whole
 
 
+def test_peer_defect_what_was_made_of_another_corpus_is_not_used(
+    source: Source, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    """A peer's cache of tokens has a name that leaves out the dataset. Here neither checkpoint nor store is taken."""
+    blocks = zipf_blocks(4, 50, BLOCK, VOCAB)
+    other = replace(source, corpus=write_corpus(tmp_path / "c", blocks, vocab=VOCAB))
+    with pytest.raises(KeyboardInterrupt):
+        harvest(other, SETTINGS, tmp_path / "store", stop=lambda: True)
+    assert (tmp_path / "store.scan.npz").exists()
+    harvest(source, SETTINGS, tmp_path / "store")
+    assert folder_bytes(tmp_path / "store") == whole
+    with pytest.raises(BadInput, match=r"holds another harvest .*corpus"):
+        harvest(other, SETTINGS, tmp_path / "store")
+    assert folder_bytes(tmp_path / "store") == whole
+
+
 def test_checkpoints_are_written_along_the_way(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan_module, "CHECKPOINT_TOKENS", 5 * BLOCK)
     saved: list[int] = []

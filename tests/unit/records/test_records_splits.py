@@ -124,6 +124,15 @@ def test_top_records_that_repeat_one_another_are_passed_over() -> None:
     assert names(found.score.records) == ["TOP1", "TOP3", "TOP5"]
 
 
+def test_peer_defect_of_too_many_top_records_the_strongest_are_not_cut_off() -> None:
+    """A peer truncates a list that has the top records first from its front."""
+    found = split(pool(distinct(Stratum.TOP, 40), distinct(Stratum.RANDOM, 15)), LMEN)
+    top = [f"TOP{n}" for n in range(20)]
+    assert names(found.explain.records) == top[0::4]
+    assert names(found.calibrate.records)[:5] == top[1::4]
+    assert names(found.score.records)[:5] == top[2::4]
+
+
 # Counts and shortages.
 
 

@@ -15,6 +15,7 @@ def summary(difference: float, low: float, high: float) -> dict[str, Any]:
     compared = {"difference": difference, "ci_low": low, "ci_high": high, "p_value": 0.5, "effect_size": 0.1}
     none = dict.fromkeys(compared)
     return {
+        "level": 0.95,
         "summary": {"feature": {"p.z": features, "p.a": features}, "neuron": {"p.z": neurons, "p.a": neurons}},
         "comparison": {"p.a": compared, "p.constant": none, "p.z": compared},
         "controls": {
