@@ -273,6 +273,16 @@ def test_random_records_are_kept_whether_the_unit_fires_or_not(store: ContextSto
     assert all(record.activations.any() for record in found.score.records if record.stratum is Stratum.RANDOM)
 
 
+def test_peer_defect_random_records_of_a_rare_unit_are_nearly_all_silent(store: ContextStore) -> None:
+    """Six windows hold its token. One that is drawn at random holds it hardly ever, and is kept all the same."""
+    plan = SplitPlan(64, explain={"top": 2}, score={"top": 2, "random": 40})
+    found = split_unit(store, store.unit(Kind.FEATURE, PLANTED["rare"]), plan, 0)
+    assert isinstance(found, UnitRecord)
+    random = [record for record in found.score.records if record.stratum is Stratum.RANDOM]
+    assert len(random) == 40
+    assert sum(not record.activations.any() for record in random) >= 34
+
+
 @pytest.mark.parametrize("order", ["interleaved", "shuffled"])
 def test_a_random_n_and_not_the_first_n(order: str) -> None:
     """Delphi takes the first N. Here the last of 100 random records are as likely to be scored as the first."""

@@ -21,8 +21,8 @@ from autointerp.results.tables import Measured, scores_table, write_scores
 from autointerp.types import Interval, Kind, Outcome, Provenance, Reason, Role, Score, Scored, UnitId, Unscored
 from tests.support.method import make_record, make_statistics, make_unit_record
 
-FEATURES = [0.91, 0.62, 0.33, Unscored(Reason.NO_EXPLANATION, "parse_failure: the reply has 2 lines")]
-NEURONS = [0.44, 0.05, Unscored(Reason.NEVER_FIRES, "silent on 100 tokens")]
+FEATURES = [0.91, 0.62, 0.27, Unscored(Reason.NO_EXPLANATION, "parse_failure: the reply has 2 lines")]
+NEURONS = [0.44, 0.05, 0.11, Unscored(Reason.NEVER_FIRES, "silent on 100 tokens")]
 LENT = [0.21, 0.12, 0.03, 0.02]
 
 
@@ -76,10 +76,9 @@ def test_peer_defect_no_statistic_is_printed_under_the_heading_of_another(tmp_pa
     summary = write(tmp_path)
     text = show_text(summary, rows=9)
     one = summary["summary"]["feature"]["openai.simulation"]
-    assert one["mean"] == pytest.approx(np.mean([0.91, 0.62, 0.33]))
+    assert one["mean"] == pytest.approx(np.mean([0.91, 0.62, 0.27]))
     row = under_headings(text, "scorer", r"openai.simulation +features +")
-    assert row["mean"] == "0.620"
-    assert row["median"] == "0.620"
+    assert (row["mean"], row["median"]) == ("0.600", "0.620")
     assert row["95% interval"] == f"{one['ci_low']:.3f} to {one['ci_high']:.3f}"
     assert row["scored"] == "3 of 4"
     place = under_headings(text, "rank", r"1 ")
@@ -88,7 +87,7 @@ def test_peer_defect_no_statistic_is_printed_under_the_heading_of_another(tmp_pa
     assert place["control gap"] == "0.70"
     assert place["coverage"] == "80%"
     neurons = under_headings(text, "scorer", r"openai.simulation +neurons +")
-    assert (neurons["mean"], neurons["median"], neurons["scored"]) == ("0.245", "0.245", "2 of 3")
+    assert (neurons["mean"], neurons["median"], neurons["scored"]) == ("0.200", "0.110", "3 of 4")
     assert "1 no explanation" in text
     assert "1 never fires" in text
 
@@ -103,11 +102,11 @@ def test_the_report_and_the_ranking_file_say_the_same_as_the_summary(tmp_path: P
     tables = [_cells(table) for table in re.findall(r"<table>(.*?)</table>", page, re.DOTALL)]
     one = summary["summary"]["feature"]["openai.simulation"]
     scores = next(row for row in tables[0] if row["units"] == "features")
-    assert (scores["mean"], scores["median"], scores["scored"]) == ("0.620", "0.620", "3 of 4")
+    assert (scores["mean"], scores["median"], scores["scored"]) == ("0.600", "0.620", "3 of 4")
     assert scores["95% interval"] == f"{one['ci_low']:.3f} to {one['ci_high']:.3f}"
     compared = summary["comparison"]["openai.simulation"]
     (difference,) = tables[1]
-    assert difference["difference of means"] == f"{compared['difference']:.3f}" == "0.375"
+    assert difference["difference of means"] == f"{compared['difference']:.3f}" == "0.400"
     assert difference["95% interval"] == f"{compared['ci_low']:.3f} to {compared['ci_high']:.3f}"
     assert difference["p (Mann–Whitney)"] == f"{compared['p_value']:.2g}"
     assert difference["effect size (Cliff's delta)"] == f"{compared['effect_size']:.3f}"
@@ -145,7 +144,7 @@ def test_intervals_are_called_by_the_level_they_have(tmp_path: Path) -> None:
 def test_a_failure_is_told_with_its_cause_its_first_unit_and_what_was_said(tmp_path: Path) -> None:
     write(tmp_path)
     assert failures(tmp_path) == [
-        "1 unit has no score, never fires (first: toy/hook/neuron/-/2): silent on 100 tokens",
+        "1 unit has no score, never fires (first: toy/hook/neuron/-/3): silent on 100 tokens",
         "1 unit has no score, parse failure (first: toy/hook/feature/sae/3): the reply has 2 lines",
     ]
 
