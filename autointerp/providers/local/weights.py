@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,16 @@ _MAGIC = b"GGUF"
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 _BACKENDS = ("transformers", "llama_cpp")
 # The libraries raise whatever their parsers meet in a damaged file; all of it means that the file is unusable.
-_FAILURES = (OSError, ValueError, KeyError, IndexError, RuntimeError, OverflowError, TypeError)
+_FAILURES = (
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    RuntimeError,
+    OverflowError,
+    TypeError,
+    struct.error,  # of a GGUF file that ends within its header
+)
 _WEIGHT_FILES = ("*.safetensors", "*.bin")
 
 

@@ -80,7 +80,7 @@ def test_a_job_that_says_nothing_knows_no_limits(tmp_path: Path) -> None:
         ('concurrency = "4"', "model.concurrency: Input should be a valid integer"),
         ("max_wait_s = -1", "model.max_wait_s: Input should be greater than or equal to 0"),
         ("max_wait_s = inf", "model.max_wait_s: Input should be a finite number"),
-        ("concurrency = 2\nmin_concurrency = 3", "model: Value error, min_concurrency = 3 is above concurrency = 2"),
+        ("concurrency = 2\nmin_concurrency = 3", "model: min_concurrency = 3 is above concurrency = 2"),
     ],
 )
 def test_a_wrong_pacing_is_one_line(tmp_path: Path, lines: str, complaint: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from provider_samples import chat_request, echo_reply, echo_request
 
 from autointerp.errors import BadInput, ContextOverflow, ProviderError, Transient
-from autointerp.protocols import ChatReply, ChatRequest, EchoReply, EchoRequest, Provider
+from autointerp.protocols import ChatReply, ChatRequest, EchoReply, EchoRequest, Message, Provider
 from autointerp.providers.local import LocalProvider, weights
 from autointerp.types import Usage
 
@@ -196,3 +196,13 @@ def test_a_replay_loads_neither_model_nor_torch(tmp_path: Path) -> None:
         arguments, capture_output=True, text=True, check=False, cwd=root, env={"PYTHONPATH": str(root)}
     )
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+@pytest.mark.parametrize("bytes_kept", [4, 9, 20])
+async def test_a_gguf_file_cut_within_its_header_is_one_line(tmp_path: Path, bytes_kept: int) -> None:
+    pytest.importorskip("gguf")
+    path = tmp_path / "cut.gguf"
+    path.write_bytes((b"GGUF" + (3).to_bytes(4, "little") + bytes(16))[:bytes_kept])
+    with pytest.raises(BadInput, match="cannot be loaded as a model") as caught:
+        await LocalProvider({"m": path}).ask(ChatRequest("m", (Message("user", "hello"),), 3))
+    assert "\n" not in str(caught.value)
