@@ -42,6 +42,14 @@ simulator = "json"
 PATIENCE_S = 240  # of a busy machine
 
 
+@pytest.fixture(autouse=True)
+def heeded() -> Iterator[None]:
+    """A test run that was started in the background ignores Ctrl-C, and so would the programs it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
     with serving() as running:
