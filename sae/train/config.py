@@ -40,8 +40,8 @@ class TrainConfig:
     l1_warmup_fraction: float = 0.0
     """Part of the run over which the L1 coefficient rises linearly from 0; 0 as in TM: none."""
     encoder_init: EncoderInit = "kaiming_uniform"
-    """Where the encoder starts: drawn apart from the decoder (TM), or as the decoder's transpose. In runs a hundred
-    times shorter than TM's the second keeps most latents at work, while of the first most become all but silent."""
+    """Where the encoder starts: drawn apart from the decoder (TM), or as the decoder's transpose. In runs 300 times
+    shorter than TM's the second keeps several times as many latents at work (results/LOG.md)."""
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999
     adam_epsilon: float = 1e-8

@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from time import sleep
 
 
 @dataclass
@@ -69,7 +68,7 @@ def serving() -> Iterator[Server]:
         def _write(self, body: bytes, trickle_s: float) -> None:
             for piece in [body[place : place + 1] for place in range(len(body))] if trickle_s else [body]:
                 self.wfile.write(piece)
-                sleep(trickle_s)
+                time.sleep(trickle_s)
 
         def log_message(self, *_: object) -> None:
             pass
