@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from typing import Any
 
 from autointerp import registry
 from autointerp.errors import BadJob, LedgerError
+from autointerp.jobs.interrupts import interrupts
 from autointerp.jobs.job import Job, LedgerSection, ModelSection
 from autointerp.protocols import Provider
 from autointerp.providers import Accounts, Ledger, LedgeredModel, Limits, RetryPolicy, import_jsonl
@@ -57,11 +59,17 @@ def _limits(section: ModelSection) -> Limits:
 
 
 async def _finished(model: LedgeredModel, provider: Provider) -> None:
-    """Waits for the calls that are open, which are paid for; a second Ctrl-C leaves at once."""
+    """Waits for the calls that are open, which are paid for; another Ctrl-C gives them up."""
     try:
-        if calls := model.pacing.open:
-            sys.stderr.write(f"recording the replies of {calls} open calls first; Ctrl-C again leaves at once\n")
-        await model.finish()
+        with interrupts() as another:
+            if calls := model.pacing.open:
+                sys.stderr.write(f"recording the replies of {calls} open calls first; Ctrl-C again leaves at once\n")
+            finishing, leaving = asyncio.ensure_future(model.finish()), asyncio.ensure_future(another.wait())
+            await asyncio.wait([finishing, leaving], return_when=asyncio.FIRST_COMPLETED)
+            leaving.cancel()
+            if not finishing.done():
+                await model.abandon()
+            await finishing
     finally:
         await provider.close()
 

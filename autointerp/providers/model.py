@@ -114,6 +114,14 @@ class LedgeredModel:
         if self._asking:
             await asyncio.wait(self._asking)
 
+    async def abandon(self) -> None:
+        """Ends at once what is under way: what the open calls would have been answered is lost."""
+        self._finished = True
+        for task in self._asking:
+            task.cancel()
+        if self._asking:
+            await asyncio.wait(self._asking)
+
     async def _answer(self, request: Request) -> tuple[str, Reply]:
         if request.model != self._model:
             raise ValueError(f"a request for {request.model} was given to {self._model}")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ resamples = 100
 name = "openai"
 simulator = "json"
 """
+Start = Callable[[], subprocess.Popen[str]]
 PATIENCE_S = 240  # of a busy machine
 
 
@@ -72,10 +74,22 @@ def answer(delay_s: float, text: str = "words about animals") -> Answer:
     )
 
 
-def started(job: Path) -> subprocess.Popen[str]:
+@pytest.fixture
+def start(job: Path) -> Iterator[Start]:
+    """Starts the job; whatever a test does, nothing runs on after it."""
     command = [sys.executable, "-m", "autointerp.cli", "run", str(job), "--out", str(job.parent / "run")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+    with ExitStack() as running:
+
+        def started() -> subprocess.Popen[str]:
+            program = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+            )
+            running.enter_context(program)
+            running.callback(program.kill)
+            return program
+
+        yield started
 
 
 def wait_until(condition: Callable[[], bool], running: subprocess.Popen[str]) -> None:
@@ -105,9 +119,9 @@ def keys(server: Server) -> list[Any]:
     return [body["messages"] for _, _, body in server.asked]
 
 
-def test_ctrl_c_records_what_is_open_and_the_same_command_goes_on(job: Path, server: Server) -> None:
+def test_ctrl_c_records_what_is_open_and_the_same_command_goes_on(job: Path, server: Server, start: Start) -> None:
     server.answers = [answer(0.0), answer(3.0)]
-    running = started(job)
+    running = start()
     wait_until(lambda: len(server.asked) >= 3, running)
     running.send_signal(signal.SIGINT)
     code, complaint = ended(running)
@@ -121,7 +135,7 @@ def test_ctrl_c_records_what_is_open_and_the_same_command_goes_on(job: Path, ser
     assert not (job.parent / "run" / "scores.parquet").exists()
 
     server.answers = [answer(0.0)]
-    code, complaint = ended(started(job))
+    code, complaint = ended(start())
     assert code == 0, complaint
     again = keys(server)[len(asked) :]
     assert again
@@ -129,9 +143,9 @@ def test_ctrl_c_records_what_is_open_and_the_same_command_goes_on(job: Path, ser
     assert statistics(job).answered == len(server.asked)
 
 
-def test_ctrl_c_does_not_wait_for_a_pause(job: Path, server: Server) -> None:
+def test_ctrl_c_does_not_wait_for_a_pause(job: Path, server: Server, start: Start) -> None:
     server.answers = [Answer({"error": {"message": "slow"}}, 429, {"retry-after": "600"})]
-    running = started(job)
+    running = start()
     wait_until(lambda: len(server.asked) >= 1, running)
     time.sleep(0.5)
     running.send_signal(signal.SIGINT)
@@ -140,9 +154,9 @@ def test_ctrl_c_does_not_wait_for_a_pause(job: Path, server: Server) -> None:
     assert len(server.asked) <= 2
 
 
-def test_a_second_ctrl_c_leaves_at_once(job: Path, server: Server) -> None:
+def test_a_second_ctrl_c_leaves_at_once(job: Path, server: Server, start: Start) -> None:
     server.answers = [answer(120.0)]
-    running = started(job)
+    running = start()
     wait_until(lambda: len(server.asked) >= 2, running)
     running.send_signal(signal.SIGINT)
     assert running.stderr is not None
