@@ -23,7 +23,6 @@ __all__ = [
     "ask_echo",
     "failed_call",
     "merge_provenance",
-    "sampled",
 ]
 
 T = TypeVar("T")
