@@ -3,8 +3,9 @@
 from autointerp.prompting.calls import Call, all_of, ask_chat, ask_echo, failed_call, merge_provenance
 from autointerp.prompting.excerpts import Excerpt, Line, excerpt, is_sparse, strongest
 from autointerp.prompting.few_shot import FewShotExcerpt, FewShotUnit
+from autointerp.prompting.levels import parse_levels
 from autointerp.prompting.library import prompts_folder, read_prompt_file, references, released
-from autointerp.prompting.parsing import ParseFailure, is_refusal, parse_answer, parse_levels, parse_sentence
+from autointerp.prompting.parsing import ParseFailure, is_refusal, parse_answer, parse_sentence
 from autointerp.prompting.template import Template, load_template
 from autointerp.prompting.text import one_line
 

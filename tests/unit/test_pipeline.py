@@ -113,7 +113,8 @@ async def test_a_chat_model_without_logprobs_serves_the_same_preset_through_json
         if request.max_tokens == OPENAI.explainer_max_tokens:
             return said("months")
         texts = [json.loads(line.split(": ", 1)[1]) for line in request.messages[-1].content.splitlines()[1:]]
-        return said(json.dumps({str(n): [[t, 9 * (t in MONTHS)] for t in one] for n, one in enumerate(texts, 1)}))
+        levels = [{label: 9 * (label.partition(":")[2] in MONTHS) for label in one} for one in texts]
+        return said(json.dumps({str(number): one for number, one in enumerate(levels, 1)}))
 
     plain = model(chat=chatty, echo=None, prompt_logprobs=False)
     with pytest.raises(Unsupported, match='simulator = "json"'):
