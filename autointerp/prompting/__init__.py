@@ -6,6 +6,7 @@ from autointerp.prompting.few_shot import FewShotExcerpt, FewShotUnit
 from autointerp.prompting.levels import parse_levels
 from autointerp.prompting.library import prompts_folder, read_prompt_file, references, released
 from autointerp.prompting.parsing import ParseFailure, is_refusal, parse_answer, parse_sentence
+from autointerp.prompting.prompt import Prompt
 from autointerp.prompting.template import Template, load_template
 from autointerp.prompting.text import one_line
 
@@ -16,6 +17,7 @@ __all__ = [
     "FewShotUnit",
     "Line",
     "ParseFailure",
+    "Prompt",
     "Template",
     "all_of",
     "ask_chat",

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from itertools import count
 from typing import Any
 
-from autointerp.prompting import Call, ParseFailure, all_of, ask_chat, load_template, parse_levels
+from autointerp.prompting import Call, ParseFailure, Prompt, all_of, ask_chat, load_template, parse_levels
 from autointerp.protocols import ChatRequest, LanguageModel
 from autointerp.records import quantise, show_token
 from autointerp.simulators.settings import SimulatorSettings, batches, show_explanation
@@ -41,6 +41,7 @@ class JsonSimulator:
     def __init__(self, settings: SimulatorSettings) -> None:
         self.settings = settings
         self.template = load_template("simulate/json@2")
+        self.prompt = Prompt.of(self.template, {"highest": settings.scale.highest, "examples": self._examples()})
 
     def requests(
         self, explanation: Explanation, contexts: Sequence[Context], model: LanguageModel
@@ -71,16 +72,12 @@ class JsonSimulator:
 
     def _request(self, explanation: Explanation, contexts: Sequence[Context], model: LanguageModel) -> ChatRequest:
         labels = _labels([one.tokens for one in contexts])
-        variables = {
-            "highest": self.settings.scale.highest,
-            "examples": self._examples(),
-            "explanation": show_explanation(explanation.text),
-            "excerpts": [{"tokens_json": _json(one)} for one in labels],
-        }
+        excerpts = [{"tokens_json": _json(one)} for one in labels]
+        messages = self.prompt.render({"explanation": show_explanation(explanation.text), "excerpts": excerpts})
         room = sum(_TOKENS_PER_LEVEL + len(_json(label).encode()) for one in labels for label in one)
         return ChatRequest(
             model=model.model,
-            messages=self.template.render(variables),
+            messages=messages,
             max_tokens=_TOKENS_PER_REPLY + room,
             temperature=self.settings.temperature,
             json_mode=model.capabilities().json_mode,
