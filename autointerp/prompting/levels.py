@@ -1,8 +1,8 @@
-"""Levels of several texts out of one JSON reply: each text is read and checked by itself, so that it can fail alone.
+"""Levels of several texts out of one JSON reply: each text is checked by itself, so that it can fail alone.
 
-The reply is {"1": {"0:The": 0, "1: cat": 7}, "2": {"2: Then": 0}}: texts by number, and in each every token that was
-asked for, under the label it was shown with, which holds its number and its text. No two labels of a reply are equal,
-so a level cannot slip to another token or another text unseen.
+The reply is {"0:The": 0, "1: cat": 7, "2: Then": 0}: every token of every text under the label it was shown with, which
+is its number, counted through all texts, a colon, and the token. No two labels are equal, so a level cannot slip to
+another token or another text unseen, and a text has its levels or has not.
 """
 
 from __future__ import annotations
@@ -24,91 +24,105 @@ __all__ = ["parse_levels"]
 _SPACE = re.compile(r"[ \t\n\r]*")
 _FENCE = re.compile(r"\s*```(?:json)?[ \t]*\n")
 _FENCE_END = re.compile(r"\s*(?:```)?\s*")
+_LABEL = re.compile(r"(?P<number>0|[1-9][0-9]{0,8}):.*", re.DOTALL)
 
 
 def parse_levels(reply: ChatReply, asked: Sequence[Sequence[str]], highest: int) -> list[FloatArray | ParseFailure]:
     """The levels of each text asked for, in order: float64 [n_tokens], or why there are none.
 
-    asked: the labels of each text's tokens as the prompt showed them; the reply must repeat them exactly, in order.
-    Levels are JSON integers from 0 to `highest`. A text that does not fit fails alone. Where the reply stops being JSON
-    or is cut at the length limit, the texts that were complete before are kept. For all texts fails a reply that
-    declines, that answers a text nobody asked about, or that goes on after its object (it may then say otherwise).
+    asked: the labels of each text's tokens as the prompt showed them, numbered from 0 through all texts. Levels are
+    JSON integers from 0 to `highest`. A text counts where each of its labels is there once, with a level, and no label
+    with a number of its own names another token; otherwise it fails alone. Where the reply stops being JSON or is cut
+    at the length limit, the texts that were complete before are kept. For all texts fails a reply that declines, that
+    has an entry of no text, or that goes on after its object (it may then say otherwise).
     """
     if failure := declined(reply):
         return [failure] * len(asked)
-    members, trouble = _members(reply.text)
-    names = [str(number) for number in range(1, len(asked) + 1)]
-    if stray := sorted({name for name, _ in members} - set(names)):
-        members, trouble = [], f"nobody asked for the text {quoted(stray[0])}"
+    entries, trouble = _entries(reply.text)
+    known = {label for labels in asked for label in labels}
+    strays = [name for name, _ in entries if name not in known]
+    if nobodys := [name for name in strays if _number(name) not in range(sum(map(len, asked)))]:
+        entries, trouble = [], f"nobody asked for {quoted(nobodys[0])}"
+    answer = _Answer(dict(entries), Counter(name for name, _ in entries), {_number(name): name for name in strays})
     missing = _missing(reply, trouble)
-    times, found = Counter(name for name, _ in members), dict(members)
-    return [
-        missing if name not in found else _levels(found[name], times[name], labels, highest)
-        for name, labels in zip(names, asked, strict=True)
-    ]
+    return [answer.levels(labels, highest, missing) for labels in asked]
+
+
+def _number(label: str) -> int:
+    """The number of a label; -1 for what is none."""
+    found = _LABEL.fullmatch(label)
+    return int(found["number"]) if found else -1
 
 
 def _missing(reply: ChatReply, trouble: str) -> ParseFailure:
-    """Why a text is not in the reply."""
+    """Why a token is not in the reply."""
     if trouble:
         return cut(reply) or misfit(reply, trouble)
-    return ParseFailure(Reason.PARSE_FAILURE, "the reply leaves this text out")
+    return ParseFailure(Reason.PARSE_FAILURE, "the reply leaves out tokens of this text")
 
 
-def _levels(value: Any, times: int, labels: Sequence[str], highest: int) -> FloatArray | ParseFailure:
-    """The levels of one text, its tokens compared with those asked for."""
+class _Answer:
+    """A reply's entries, how often each label is there, and labels that name another token under a number asked for."""
 
-    def failure(what: str) -> ParseFailure:
-        return ParseFailure(Reason.PARSE_FAILURE, what)
+    def __init__(self, entries: dict[str, Any], times: Counter[str], strays: dict[int, str]) -> None:
+        self._entries = entries
+        self._times = times
+        self._strays = strays
 
-    if times > 1:
-        return failure("the reply answers this text more than once")
-    if not isinstance(value, tuple):
-        return failure(f"the reply has {_named(value)} for a text instead of an object of its tokens")
-    if len(value) != len(labels):
-        return failure(f"the reply has {len(value)} levels for {len(labels)} tokens")
-    for place, ((found, level), label) in enumerate(zip(value, labels, strict=True)):
-        if found != label:
-            return failure(f"entry {place} is for {quoted(found)}, not for {quoted(label)}")
-        if type(level) is not int or not 0 <= level <= highest:
-            return failure(f"entry {place} has the level {_named(level)}, not a whole number from 0 to {highest}")
-    return np.array([level for _, level in value], dtype=np.float64)
+    def levels(self, labels: Sequence[str], highest: int, missing: ParseFailure) -> FloatArray | ParseFailure:
+        """The levels of one text. missing: what it is where a label is not there."""
+        for label in labels:
+            if stray := self._strays.get(_number(label)):
+                return _failure(f"the reply has {quoted(stray)}, not {quoted(label)}")
+            if label not in self._entries:
+                return missing
+            if self._times[label] > 1:
+                return _failure(f"the reply has {quoted(label)} more than once")
+            level = self._entries[label]
+            if type(level) is not int or not 0 <= level <= highest:
+                return _failure(
+                    f"{quoted(label)} has the level {_named(level)}, not a whole number from 0 to {highest}"
+                )
+        return np.array([self._entries[label] for label in labels], dtype=np.float64)
+
+
+def _failure(what: str) -> ParseFailure:
+    return ParseFailure(Reason.PARSE_FAILURE, what)
 
 
 def _named(value: Any) -> str:
     """A JSON value for a message: itself where it is short by nature, else what sort it is."""
     if isinstance(value, str | int | float):
         return quoted(str(value))
-    return {tuple: "an object", list: "a list"}.get(type(value), "null")
+    return {dict: "an object", list: "a list"}.get(type(value), "null")
 
 
-def _members(text: str) -> tuple[list[tuple[str, Any]], str]:
-    """The members of the JSON object that a text is, up to where it stops being one, and what is wrong there, if so.
-
-    Objects come as tuples of pairs, so that a key which appears twice is seen.
-    """
+def _entries(text: str) -> tuple[list[tuple[str, Any]], str]:
+    """The entries of the JSON object that a text is, up to where it stops being one, and what is wrong there, if so."""
     fence = _FENCE.match(text)
     cursor = _Cursor(text, fence.end() if fence else 0)
-    members: list[tuple[str, Any]] = []
+    entries: list[tuple[str, Any]] = []
     try:
         cursor.take("{")
         while True:
             name = cursor.name()
             cursor.take(":")
-            members.append((name, cursor.value()))
-            if cursor.take(",}") == "}":
+            value = cursor.value()
+            closed = cursor.take(",}") == "}"
+            entries.append((name, value))  # not before: of a number that the limit cut, "1" may be left of "10"
+            if closed:
                 break
     except (ValueError, RecursionError) as error:
-        return members, f"the reply is not one JSON object ({error})"
+        return entries, f"the reply is not one JSON object ({error})"
     if not (_FENCE_END if fence else _SPACE).fullmatch(text, cursor.place):
         return [], "the reply goes on after its JSON object"
-    return members, ""
+    return entries, ""
 
 
 class _Cursor:
     """Reads JSON values one after another. Raises ValueError and RecursionError where there is none."""
 
-    _decoder = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=float)
+    _decoder = json.JSONDecoder(parse_constant=float)  # NaN is read as one, so that it fails its text alone
 
     def __init__(self, text: str, place: int) -> None:
         self._text = text

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 from autointerp.prompting import Call, ParseFailure, Prompt, all_of, ask_chat, load_template, parse_levels
@@ -88,10 +88,7 @@ class JsonSimulator:
         for unit in self.template.examples(self.settings.few_shot):
             labels = _labels([one.tokens for one in unit.excerpts])
             levels = [quantise(one.activations, unit.maximum, self.settings.scale).tolist() for one in unit.excerpts]
-            reply = {
-                str(number): dict(zip(*one, strict=True))
-                for number, one in enumerate(zip(labels, levels, strict=True), start=1)
-            }
+            reply = dict(zip(chain(*labels), chain(*levels), strict=True))
             excerpts = [{"tokens_json": _json(one)} for one in labels]
             examples.append({"explanation": unit.explanation, "excerpts": excerpts, "reply_json": _json(reply)})
         return examples

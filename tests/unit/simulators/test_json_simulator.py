@@ -37,11 +37,9 @@ def obedient(request: ChatRequest) -> ChatReply:
     return said(json.dumps(levels_by_length(request)))
 
 
-def levels_by_length(request: ChatRequest) -> dict[str, dict[str, int]]:
-    return {
-        name: {label: min(9, len(label.partition(":")[2])) for label in labels}
-        for name, labels in asked_labels(request).items()
-    }
+def levels_by_length(request: ChatRequest) -> dict[str, int]:
+    labels = [label for one in asked_labels(request).values() for label in one]
+    return {label: min(9, len(label.partition(":")[2])) for label in labels}
 
 
 async def simulate(model: ScriptedModel, *contexts: Context, per_prompt: int = 1) -> Sequence[Simulation | Unscored]:
@@ -70,27 +68,27 @@ def test_the_reply_of_the_few_shot_examples_is_of_the_form_asked_for() -> None:
         for question, answer in zip(messages[1:-1:2], messages[2:-1:2], strict=True):
             reply = json.loads(answer.content)
             asked = asked_labels(ChatRequest("m", (question,), 1))
-            assert {name: list(levels) for name, levels in reply.items()} == asked
-            assert max(level for levels in reply.values() for level in levels.values()) == scale.highest
+            assert list(reply) == [label for labels in asked.values() for label in labels]
+            assert max(reply.values()) == scale.highest
 
 
 async def test_peer_defect_token_text_is_compared_with_the_tokens_asked() -> None:
     def forgetful(request: ChatRequest) -> ChatReply:
-        return said(json.dumps({"1": {label.replace(": ", ":"): 1 for label in asked_labels(request)["1"]}}))
+        return said(json.dumps({label.replace(": ", ":"): 1 for label in asked_labels(request)["1"]}))
 
     (outcome,) = await simulate(ScriptedModel(chat=forgetful), A)
     assert isinstance(outcome, Unscored)
     assert outcome.reason is Reason.PARSE_FAILURE
-    assert outcome.detail == "entry 1 is for '1:met', not for '1: met'"
+    assert outcome.detail == "the reply has '1:met', not '1: met'"
 
 
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
         (said("I cannot do that."), Reason.REFUSAL),
-        (said('{"1": {"0:We": 0, "', "length"), Reason.TRUNCATED),
-        (said('{"1": {"0:We": NaN, "1: met": 0, "2: in": 0, "3: June": 9}}'), Reason.PARSE_FAILURE),
-        (said('{"1": [0, 0, 0, 9]}'), Reason.PARSE_FAILURE),
+        (said('{"0:', "length"), Reason.TRUNCATED),
+        (said('{"0:We": NaN, "1: met": 0, "2: in": 0, "3: June": 9}'), Reason.PARSE_FAILURE),
+        (said("[0, 0, 0, 9]"), Reason.PARSE_FAILURE),
         (said("{}"), Reason.PARSE_FAILURE),
         (ContextOverflow("too long"), Reason.CONTEXT_OVERFLOW),
     ],
@@ -115,7 +113,7 @@ def test_json_mode_is_asked_of_models_that_have_it(json_mode: bool) -> None:
 
 def compact(texts: dict[str, list[str]], level: int, indent: int | None = None) -> str:
     separators = (",", ":") if indent is None else (",", ": ")
-    reply = {name: dict.fromkeys(labels, level) for name, labels in texts.items()}
+    reply = {label: level for labels in texts.values() for label in labels}
     return json.dumps(reply, ensure_ascii=False, separators=separators, indent=indent)
 
 
@@ -160,13 +158,14 @@ async def test_in_a_pack_a_spoilt_context_fails_alone_with_its_reason() -> None:
 
     def spoils_one(request: ChatRequest) -> ChatReply:
         levels = levels_by_length(request)
-        spoilt = next(name for name, one in levels.items() if any("word2" in label for label in one))
-        return said(json.dumps({**levels, spoilt: {"word2": 3}}))
+        return said(json.dumps({label: 99 if "word2" in label else level for label, level in levels.items()}))
 
     model = ScriptedModel(chat=spoils_one)
     outcomes = await simulate(model, *contexts, per_prompt=4)
     assert [isinstance(one, Simulation) for one in outcomes] == [True, True, False, True]
-    assert outcomes[2] == Unscored(Reason.PARSE_FAILURE, "the reply has 1 levels for 2 tokens")
+    assert isinstance(outcomes[2], Unscored)
+    assert outcomes[2].reason is Reason.PARSE_FAILURE
+    assert "word2' has the level '99', not a whole number from 0 to 9" in outcomes[2].detail
     assert [one.context_id for one in outcomes if isinstance(one, Simulation)] == [
         contexts[n].id for n in (0, 1, 3)
     ]  # fmt: skip
