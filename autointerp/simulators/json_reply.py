@@ -37,6 +37,7 @@ class JsonSimulator:
 
     name = "json"
     version = 2
+    generates = True
 
     def __init__(self, settings: SimulatorSettings) -> None:
         self.settings = settings

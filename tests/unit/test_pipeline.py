@@ -109,6 +109,19 @@ def test_a_model_that_takes_no_temperature_is_refused_before_it_is_asked_and_wha
     small(OPENAI.with_settings({"explainer_temperature": "none", "simulator_temperature": "none"})).check(reasoning)
 
 
+def test_a_simulator_that_does_not_generate_is_not_asked_for_its_temperature() -> None:
+    """All at once reads log-probabilities: its temperature is sent to nobody, so it is no reason to refuse."""
+    reasoning = model(temperature=False)
+    quiet = OPENAI.with_settings({"explainer_temperature": "none"})
+    small(quiet).check(reasoning)
+    small(OPENAI).check(model(), reasoning)  # a model of its own for the simulator
+    small(OPENAI.with_settings({"simulator": "json"})).check(model())
+    with pytest.raises(Unsupported, match='simulator_temperature = "none"'):
+        small(quiet.with_settings({"simulator": "json"})).check(reasoning)
+    with pytest.raises(Unsupported, match='simulator_temperature = "none"'):
+        small(OPENAI.with_settings({"simulator": "json"})).check(model(), reasoning)
+
+
 async def test_a_chat_model_without_logprobs_serves_the_same_preset_through_json() -> None:
     def chatty(request: ChatRequest) -> ChatReply:
         if request.max_tokens == OPENAI.explainer_max_tokens:
