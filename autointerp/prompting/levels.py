@@ -1,16 +1,17 @@
 """Levels of several texts out of one JSON reply: each text is checked by itself, so that it can fail alone.
 
 The reply is {"0:The": 0, "1: cat": 7, "2: Then": 0}: every token of every text under the label it was shown with, which
-is its number, counted through all texts, a colon, and the token. No two labels are equal, so a level cannot slip to
-another token or another text unseen, and a text has its levels or has not.
+is its number, counted through all texts, a colon, and the token. No two tokens have one number, so a level cannot slip
+to another token or another text unseen; that the token is repeated shows that the model looked at it. Spaces at its
+ends are not compared: models drop the one after the colon, and the number says already which token is meant.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,27 +32,28 @@ def parse_levels(reply: ChatReply, asked: Sequence[Sequence[str]], highest: int)
     """The levels of each text asked for, in order: float64 [n_tokens], or why there are none.
 
     asked: the labels of each text's tokens as the prompt showed them, numbered from 0 through all texts. Levels are
-    JSON integers from 0 to `highest`. A text counts where each of its labels is there once, with a level, and no label
-    with a number of its own names another token; otherwise it fails alone. Where the reply stops being JSON or is cut
-    at the length limit, the texts that were complete before are kept. For all texts fails a reply that declines, that
-    has an entry of no text, or that goes on after its object (it may then say otherwise).
+    JSON integers from 0 to `highest`. A text counts where each of its tokens is there once, by number and by itself,
+    with a level; otherwise it fails alone. Where the reply stops being JSON or is cut at the length limit, the texts
+    that were complete before are kept. For all texts fails a reply that declines, that has an entry of no text, or that
+    goes on after its object (it may then say otherwise).
     """
     if failure := declined(reply):
         return [failure] * len(asked)
     entries, trouble = _entries(reply.text)
-    known = {label for labels in asked for label in labels}
-    strays = [name for name, _ in entries if name not in known]
-    if nobodys := [name for name in strays if _number(name) not in range(sum(map(len, asked)))]:
+    numbers = range(sum(map(len, asked)))
+    if nobodys := [label for label, _ in entries if _number(label) not in numbers]:
         entries, trouble = [], f"nobody asked for {quoted(nobodys[0])}"
-    answer = _Answer(dict(entries), Counter(name for name, _ in entries), {_number(name): name for name in strays})
+    found: defaultdict[int, list[tuple[str, Any]]] = defaultdict(list)
+    for label, level in entries:
+        found[_number(label)].append((label, level))
     missing = _missing(reply, trouble)
-    return [answer.levels(labels, highest, missing) for labels in asked]
+    return [_levels(found, labels, highest, missing) for labels in asked]
 
 
 def _number(label: str) -> int:
     """The number of a label; -1 for what is none."""
-    found = _LABEL.fullmatch(label)
-    return int(found["number"]) if found else -1
+    match = _LABEL.fullmatch(label)
+    return int(match["number"]) if match else -1
 
 
 def _missing(reply: ChatReply, trouble: str) -> ParseFailure:
@@ -61,29 +63,28 @@ def _missing(reply: ChatReply, trouble: str) -> ParseFailure:
     return ParseFailure(Reason.PARSE_FAILURE, "the reply leaves out tokens of this text")
 
 
-class _Answer:
-    """A reply's entries, how often each label is there, and labels that name another token under a number asked for."""
+def _levels(
+    found: Mapping[int, Sequence[tuple[str, Any]]], labels: Sequence[str], highest: int, missing: ParseFailure
+) -> FloatArray | ParseFailure:
+    """The levels of one text. found: entries by number; missing: what it is where one of its tokens is not there."""
+    levels = []
+    for label in labels:
+        entries = found.get(_number(label), ())
+        if not entries:
+            return missing
+        if len(entries) > 1:
+            return _failure(f"the reply has more than one entry for {quoted(label)}")
+        [(given, level)] = entries
+        if _token(given) != _token(label):
+            return _failure(f"the reply has {quoted(given)}, not {quoted(label)}")
+        if type(level) is not int or not 0 <= level <= highest:
+            return _failure(f"{quoted(label)} has the level {_named(level)}, not a whole number from 0 to {highest}")
+        levels.append(level)
+    return np.array(levels, dtype=np.float64)
 
-    def __init__(self, entries: dict[str, Any], times: Counter[str], strays: dict[int, str]) -> None:
-        self._entries = entries
-        self._times = times
-        self._strays = strays
 
-    def levels(self, labels: Sequence[str], highest: int, missing: ParseFailure) -> FloatArray | ParseFailure:
-        """The levels of one text. missing: what it is where a label is not there."""
-        for label in labels:
-            if stray := self._strays.get(_number(label)):
-                return _failure(f"the reply has {quoted(stray)}, not {quoted(label)}")
-            if label not in self._entries:
-                return missing
-            if self._times[label] > 1:
-                return _failure(f"the reply has {quoted(label)} more than once")
-            level = self._entries[label]
-            if type(level) is not int or not 0 <= level <= highest:
-                return _failure(
-                    f"{quoted(label)} has the level {_named(level)}, not a whole number from 0 to {highest}"
-                )
-        return np.array([self._entries[label] for label in labels], dtype=np.float64)
+def _token(label: str) -> str:
+    return label.partition(":")[2].strip(" ")
 
 
 def _failure(what: str) -> ParseFailure:

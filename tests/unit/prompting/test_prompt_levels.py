@@ -53,8 +53,9 @@ def test_a_fence_and_spaces_around_the_json_are_part_of_the_grammar(spaces: str)
         '"2:c": 11',
         '"2:c": -1',
         '"2:c": 3, "2:c": 3',
-        '"2: c": 3',
+        '"2:C": 3',
         '"2:c": 3, "2:d": 3',
+        '"2:c": 3, "2: c": 3',
         '"2:c": NaN',
         '"2:c": null',
         '"2:c": "3"',
@@ -67,6 +68,11 @@ def test_of_several_texts_a_malformed_one_fails_alone(broken: str) -> None:
     assert reason(second) is Reason.PARSE_FAILURE
     np.testing.assert_array_equal(first, [0, 7])
     np.testing.assert_array_equal(third, [1, 0])
+
+
+@pytest.mark.parametrize("label", ["1:b", "1: b", "1:  b "])
+def test_the_space_after_the_colon_may_be_lost_since_the_number_says_which_token_is_meant(label: str) -> None:
+    np.testing.assert_array_equal(alone(f'"0:a": 0, {json.dumps(label)}: 7'), [0, 7])
 
 
 def test_levels_of_another_text_are_never_taken() -> None:
@@ -139,7 +145,7 @@ def test_peer_defect_nan_inside_a_json_reply_is_not_accepted(level: str) -> None
     assert reason(alone(f'"0:a": 0, "1: b": {level}')) is Reason.PARSE_FAILURE
 
 
-@pytest.mark.parametrize("label", ["1:b", "1: B", "1: b ", " b", "b", "", "2: b", "01: b", "1", "1:"])
+@pytest.mark.parametrize("label", ["1: B", "1: b b", "1:\\tb", "1:\\u00a0b", " b", "b", "", "2: b", "01: b", "1", "1:"])
 def test_peer_defect_the_token_text_is_compared_with_the_token_asked(label: str) -> None:
     assert reason(alone(f'"0:a": 0, {json.dumps(label)}: 3')) is Reason.PARSE_FAILURE
     assert reason(alone(f'"0:a": 0, "1: b": 3, {json.dumps(label)}: 3')) is Reason.PARSE_FAILURE

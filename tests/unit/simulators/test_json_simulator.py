@@ -74,12 +74,12 @@ def test_the_reply_of_the_few_shot_examples_is_of_the_form_asked_for() -> None:
 
 async def test_peer_defect_token_text_is_compared_with_the_tokens_asked() -> None:
     def forgetful(request: ChatRequest) -> ChatReply:
-        return said(json.dumps({label.replace(": ", ":"): 1 for label in asked_labels(request)["1"]}))
+        return said(json.dumps({label.upper(): 1 for label in asked_labels(request)["1"]}))
 
     (outcome,) = await simulate(ScriptedModel(chat=forgetful), A)
     assert isinstance(outcome, Unscored)
     assert outcome.reason is Reason.PARSE_FAILURE
-    assert outcome.detail == "the reply has '1:met', not '1: met'"
+    assert outcome.detail == "the reply has '0:WE', not '0:We'"
 
 
 @pytest.mark.parametrize(
