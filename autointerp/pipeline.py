@@ -120,7 +120,8 @@ class Method:
         for component, model in zip((self.explainer, self.simulator, self.scorer), models, strict=True):
             if isinstance(component, ChecksModel):
                 component.check(model)
-        temperatures = (self.preset.explainer_temperature, self.preset.simulator_temperature)
+        simulating = self.preset.simulator_temperature if self.simulator.generates else None
+        temperatures = (self.preset.explainer_temperature, simulating)
         for temperature, model in zip(temperatures, models, strict=False):
             if temperature is not None and not model.capabilities().temperature:
                 raise no_temperature(model.provider, model.model)

@@ -27,14 +27,15 @@ class Preset:
 
     source: where its constants are from. splits: which records each split holds. explainer, simulator, scorer: names in
     the registry. scale: levels shown to the explainer and predicted by the simulator; truth stays raw.
-    contexts_per_prompt: contexts a simulator predicts in one call. explainer_few_shot, simulator_few_shot: example
-    units in the prompts. explainer_max_tokens: room for the reply. metrics: names of `autointerp.scorers.METRICS`, the
-    first ranks. sample_sets: names of `autointerp.scorers.SAMPLE_SETS`, the first adds nothing to a scorer's name.
-    baselines: predictors without an LLM. explainer_temperature, simulator_temperature: None (in a job: "none") is not
-    sent; the simulator's matters only where it generates. minimum_share: least share of contexts whose simulation must
-    have succeeded, in (0, 1]. constant_prediction_is_zero: whether a simulator that says the same everywhere scores 0
-    (TM) or is Unscored. samples: replies asked for at most, where one cannot be read. original: the paper's preset
-    where settings were changed, else None.
+    contexts_per_prompt: contexts a simulator predicts in one call; more than one is cheaper, and another measurement.
+    explainer_few_shot, simulator_few_shot: example units in the prompts. explainer_max_tokens: room for the reply.
+    metrics: names of `autointerp.scorers.METRICS`, the first ranks. sample_sets: names of
+    `autointerp.scorers.SAMPLE_SETS`, the first adds nothing to a scorer's name. baselines: predictors without an LLM.
+    explainer_temperature, simulator_temperature: None (in a job: "none") is not sent; the simulator's matters only
+    where it generates. minimum_share: least share of contexts whose simulation must have succeeded, in (0, 1].
+    constant_prediction_is_zero: whether a simulator that says the same everywhere scores 0 (TM) or is Unscored.
+    samples: replies asked for at most, where one cannot be read. original: the paper's preset where settings were
+    changed, else None.
 
     Raises ValueError for a number out of its range.
     """

@@ -214,7 +214,8 @@ class Explainer(Protocol):
 class Simulator(Protocol):
     """Predicts activations from an explanation and bare contexts; it is never handed an activation.
 
-    A baseline ignores the explanation; it may learn from the explain split through `prepare`.
+    `generates`: whether it has the model write, so that a temperature is sent; one that reads log-probabilities of a
+    prompt has not.
     """
 
     @property
@@ -222,6 +223,9 @@ class Simulator(Protocol):
 
     @property
     def version(self) -> int: ...
+
+    @property
+    def generates(self) -> bool: ...
 
     async def simulate(
         self, explanation: Explanation, contexts: Sequence[Context], model: LanguageModel, seed: int

@@ -8,11 +8,13 @@ from autointerp.prompting.calls import (
     ask_echo,
     failed_call,
     merge_provenance,
+    sampled,
 )
 from autointerp.prompting.excerpts import Excerpt, Line, excerpt, is_sparse, strongest
 from autointerp.prompting.few_shot import FewShotExcerpt, FewShotUnit
+from autointerp.prompting.levels import parse_levels
 from autointerp.prompting.library import prompts_folder, read_prompt_file, references, released
-from autointerp.prompting.parsing import ParseFailure, is_refusal, parse_answer, parse_levels, parse_sentence
+from autointerp.prompting.parsing import ParseFailure, is_refusal, parse_answer, parse_sentence
 from autointerp.prompting.prompt import Prompt
 from autointerp.prompting.template import Template, load_template
 from autointerp.prompting.text import one_line
@@ -44,5 +46,6 @@ __all__ = [
     "read_prompt_file",
     "references",
     "released",
+    "sampled",
     "strongest",
 ]

@@ -23,6 +23,7 @@ __all__ = [
     "ask_echo",
     "failed_call",
     "merge_provenance",
+    "sampled",
 ]
 
 T = TypeVar("T")
@@ -91,7 +92,7 @@ async def ask_and_read(
     """
     unread: Unscored | None = None
     for number in range(samples):
-        sent = _sampled(request, number)
+        sent = sampled(request, number)
         answer = await ask_chat(model, sent)
         if isinstance(answer, Unscored):
             return unread or answer
@@ -105,7 +106,7 @@ async def ask_and_read(
     return unread
 
 
-def _sampled(request: ChatRequest, number: int) -> ChatRequest:
+def sampled(request: ChatRequest, number: int) -> ChatRequest:
     """The request for another reply to the same messages, with a seed of its own where one is sent; 0: as it is."""
     if number == 0:
         return request

@@ -44,7 +44,12 @@ def _block(text: str) -> dict[str, Any]:
 
 
 def _mark_end_of_stable_part(system: list[dict[str, Any]], turns: list[dict[str, Any]]) -> None:
-    """Marks the last block before the last user message. The vendor takes no mark on an empty one."""
+    """Marks the last block before the last user message. The vendor takes no mark on an empty one.
+
+    Everything up to the mark is written to the vendor's cache, or read from it for a tenth of the price. A beginning
+    that is shorter than the model's minimum (512 to 4,096 tokens, by model) is not cached: the call is answered and
+    billed as without a mark, no error says so, and its usage has neither cached nor written tokens.
+    """
     last_question = max((place for place, turn in enumerate(turns) if turn["role"] == "user"), default=0)
     stable = system + [block for turn in turns[:last_question] for block in turn["content"]]
     if filled := [block for block in stable if block["text"].strip()]:

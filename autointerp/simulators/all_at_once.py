@@ -29,6 +29,7 @@ class AllAtOnceSimulator:
 
     name = "all_at_once"
     version = 1
+    generates = False
 
     def __init__(self, settings: SimulatorSettings) -> None:
         self.settings = settings

@@ -25,6 +25,10 @@ class SimulatorOnModel:
     def version(self) -> int:
         return self._simulator.version
 
+    @property
+    def generates(self) -> bool:
+        return self._simulator.generates
+
     async def simulate(
         self, explanation: Explanation, contexts: Sequence[Context], model: LanguageModel, seed: int
     ) -> Sequence[Simulation | Unscored]:

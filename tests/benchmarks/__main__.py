@@ -16,6 +16,7 @@ BENCHMARKS = (
     "bench_resume",
     "bench_sae_train",
     "speed_of_intervals",
+    "tokens_per_unit",
 )
 OUT = Path(__file__).parents[2] / "results" / "bench.json"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -108,12 +109,26 @@ def test_a_model_that_takes_no_temperature_is_refused_before_it_is_asked_and_wha
     small(OPENAI.with_settings({"explainer_temperature": "none", "simulator_temperature": "none"})).check(reasoning)
 
 
+def test_a_simulator_that_does_not_generate_is_not_asked_for_its_temperature() -> None:
+    """All at once reads log-probabilities: its temperature is sent to nobody, so it is no reason to refuse."""
+    reasoning = model(temperature=False)
+    quiet = OPENAI.with_settings({"explainer_temperature": "none"})
+    small(quiet).check(reasoning)
+    small(OPENAI).check(model(), reasoning)  # a model of its own for the simulator
+    small(OPENAI.with_settings({"simulator": "json"})).check(model())
+    with pytest.raises(Unsupported, match='simulator_temperature = "none"'):
+        small(quiet.with_settings({"simulator": "json"})).check(reasoning)
+    with pytest.raises(Unsupported, match='simulator_temperature = "none"'):
+        small(OPENAI.with_settings({"simulator": "json"})).check(model(), reasoning)
+
+
 async def test_a_chat_model_without_logprobs_serves_the_same_preset_through_json() -> None:
     def chatty(request: ChatRequest) -> ChatReply:
         if request.max_tokens == OPENAI.explainer_max_tokens:
             return said("months")
         texts = [json.loads(line.split(": ", 1)[1]) for line in request.messages[-1].content.splitlines()[1:]]
-        return said(json.dumps({str(n): [[t, 9 * (t in MONTHS)] for t in one] for n, one in enumerate(texts, 1)}))
+        levels = {label: 9 * (label.partition(":")[2] in MONTHS) for label in chain(*texts)}
+        return said(json.dumps(levels))
 
     plain = model(chat=chatty, echo=None, prompt_logprobs=False)
     with pytest.raises(Unsupported, match='simulator = "json"'):
@@ -123,6 +138,22 @@ async def test_a_chat_model_without_logprobs_serves_the_same_preset_through_json
     judgement = await judge(method, UNIT, await explain(method, UNIT, plain, 0), Role.EXPLANATION, plain, 0)
     assert isinstance(judgement.scores[0].outcome, Scored)
     assert judgement.scores[0].outcome.value > 0.99
+
+
+async def test_of_a_pack_what_does_not_parse_is_counted_as_failed_and_the_rest_is_scored() -> None:
+    def spoils_one(request: ChatRequest) -> ChatReply:
+        texts = [json.loads(line.split(": ", 1)[1]) for line in request.messages[-1].content.splitlines()[1:]]
+        levels = {label: 9 * (label.partition(":")[2] in MONTHS) for label in chain(*texts)}
+        return said(json.dumps({label: 99 if ":It7" in label else level for label, level in levels.items()}))
+
+    method = small(OPENAI.with_settings({"simulator": "json", "contexts_per_prompt": 4}))
+    asked = model(chat=spoils_one)
+    judgement = await judge(method, UNIT, explanation(), Role.EXPLANATION, asked, 0)
+    score = judgement.scores[0]
+    assert isinstance(score.outcome, Scored)
+    assert (score.attempted, score.failed, score.outcome.n_contexts) == (12, 1, 11)
+    assert (len(asked.asked), len(judgement.simulations)) == (3, 11)
+    assert method.preset.changed()["contexts_per_prompt"] == {"paper": 1, "used": 4}
 
 
 @pytest.mark.parametrize(
