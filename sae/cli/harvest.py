@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sae.cli.lineage import check_trained_on
+from sae.cli.output import print_json, print_text
 
 if TYPE_CHECKING:
     from sae.corpus import Corpus
@@ -187,9 +188,9 @@ def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 def _print(out: Path, manifest: dict[str, Any], as_json: bool) -> None:
     result = {"store": str(out), **{key: value for key, value in manifest.items() if key != "files"}}
     if as_json:
-        typer.echo(json.dumps(result, ensure_ascii=False))
+        print_json(result)
         return
     for kind, size in result["kinds"].items():
-        typer.echo(f"{kind}: {size['units']:,} units, {size['records']:,} records")
-    typer.echo(f"{result['corpus']['tokens']:,} tokens of {result['corpus']['name']}/{result['corpus']['split']}")
-    typer.echo(f"written: {out}")
+        print_text(f"{kind}: {size['units']:,} units, {size['records']:,} records")
+    print_text(f"{result['corpus']['tokens']:,} tokens of {result['corpus']['name']}/{result['corpus']['split']}")
+    print_text(f"written: {out}")

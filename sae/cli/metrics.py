@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sae.cli.lineage import check_trained_on
+from sae.cli.output import print_json, print_text
 
 _DEFAULT_TOKENS = 2_000_000
 _DEFAULT_LOSS_TOKENS = 262_144
@@ -71,10 +71,10 @@ def metrics(
     write_metrics(folder, document)
     figures = save_figure(density_figure(measured.fired, measured.sparsity, name), folder / "density")
     if as_json:
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        print_json(document)
     else:
-        typer.echo(_table(document))
-        typer.echo(f"written: {folder / 'metrics.json'}, {', '.join(map(str, figures))}")
+        print_text(_table(document))
+        print_text(f"written: {folder / 'metrics.json'}, {', '.join(map(str, figures))}")
 
 
 def _table(document: dict[str, Any]) -> str:
