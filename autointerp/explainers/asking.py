@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from autointerp.prompting import Call, Excerpt, FewShotExcerpt, ParseFailure, Template, ask_chat, excerpt
+from autointerp.prompting import Call, Excerpt, FewShotExcerpt, ParseFailure, Prompt, ask_chat, excerpt
 from autointerp.protocols import ChatReply, ChatRequest, LanguageModel
 from autointerp.records import quantise, show_token
 from autointerp.seeds import derive
@@ -50,7 +50,7 @@ class Question:
     """
 
     method: str
-    template: Template
+    prompt: Prompt
     variables: Mapping[str, Any]
     settings: ExplainerSettings
     parse: Callable[[ChatReply], str | ParseFailure]
@@ -59,7 +59,7 @@ class Question:
         """What is sent. Raises BadTemplate where the prompt lacks a variable."""
         return ChatRequest(
             model=model.model,
-            messages=self.template.render(self.variables),
+            messages=self.prompt.render(self.variables),
             max_tokens=self.settings.max_tokens,
             temperature=self.settings.temperature,
             seed=self._sampling_seed(unit, model, seed),
@@ -78,7 +78,7 @@ class Question:
         text = self.parse(reply)
         if isinstance(text, ParseFailure):
             return text.unscored()
-        call = Call(self.method, self.template, model, asdict(self.settings), request.seed)
+        call = Call(self.method, self.prompt.template, model, asdict(self.settings), request.seed)
         return Explanation(unit, text, self.method, call.provenance(key, reply))
 
     def _sampling_seed(self, unit: UnitId, model: LanguageModel, seed: int) -> int | None:

@@ -5,6 +5,7 @@ from autointerp.prompting.excerpts import Excerpt, Line, excerpt, is_sparse, str
 from autointerp.prompting.few_shot import FewShotExcerpt, FewShotUnit
 from autointerp.prompting.library import prompts_folder, read_prompt_file, references, released
 from autointerp.prompting.parsing import ParseFailure, is_refusal, parse_answer, parse_levels, parse_sentence
+from autointerp.prompting.prompt import Prompt
 from autointerp.prompting.template import Template, load_template
 from autointerp.prompting.text import one_line
 
@@ -15,6 +16,7 @@ __all__ = [
     "FewShotUnit",
     "Line",
     "ParseFailure",
+    "Prompt",
     "Template",
     "all_of",
     "ask_chat",
