@@ -13,6 +13,7 @@ import typer
 
 from sae.cli.lineage import check_trained_on
 from sae.cli.output import print_json, print_text
+from sae.cli.progress import Lines
 
 if TYPE_CHECKING:
     from sae.corpus import Corpus
@@ -138,10 +139,15 @@ def _check_tokenizer(subject: str, corpus: Corpus) -> None:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Tokens done, tokens/s and time left, on standard error."""
+    """Tokens done, tokens/s and time left, on standard error: bars on a terminal, else lines."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
     from rich.text import Text
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Lines(_STAGES, "tokens")
+        return
 
     class Rate(TextColumn):
         def render(self, task: Task) -> Text:
@@ -154,7 +160,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         Rate(""),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=console) as bars:
         tasks: dict[str, TaskID] = {}
 
         def progress(stage: str, done: int, total: int) -> None:

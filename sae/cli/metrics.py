@@ -11,6 +11,7 @@ import typer
 
 from sae.cli.lineage import check_trained_on
 from sae.cli.output import print_json, print_text
+from sae.cli.progress import Lines
 
 _DEFAULT_TOKENS = 2_000_000
 _DEFAULT_LOSS_TOKENS = 262_144
@@ -112,11 +113,16 @@ def _table(document: dict[str, Any]) -> str:
 
 @contextmanager
 def _bar() -> Iterator[Callable[[int, int], None]]:
-    """Blocks done, rate and time left on standard error."""
+    """Blocks done and time left on standard error: a bar on a terminal, else lines."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        lines = Lines({"measure": "measuring"}, "blocks")
+        yield lambda done, total: lines("measure", done, total)
+        return
     columns = (TextColumn("blocks"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=console) as bars:
         task = bars.add_task("blocks", total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
