@@ -40,12 +40,13 @@ def run(
     json_out: JsonFlag = False,
 ) -> None:
     """Start a job, or go on with one that was interrupted: what the ledger knows is not asked again."""
-    from autointerp.jobs import load_job, on_model, run_job
+    from autointerp.jobs import check_server, load_job, on_model, run_job
     from autointerp.results import failures, show_text, summarise
 
     loaded = load_job(job)
     if llm is not None:
         loaded = on_model(loaded, llm, units)
+        check_server(loaded)
     elif units is not None:
         raise BadInput("--units goes with --llm; the job file says which units otherwise")
     folder = out or job.parent / "runs" / loaded.name
