@@ -62,10 +62,11 @@ test: $(VENV)/.local postgres lint types
 golden: install
 	$(BIN)/python -m pytest tests/golden --update-golden
 
+# With LLM=... the stores of an earlier demo are taken: `sae harvest` leaves one of the same harvest as it is.
 HARVEST := $(BIN)/sae harvest --corpus results/assets/corpus
 
 demo: $(if $(LLM),$(VENV)/.local,$(VENV)/.installed)
-	rm -rf results/demo/stores && mkdir -p results/demo/stores
+	$(if $(LLM),,rm -rf results/demo/stores &&) mkdir -p results/demo/stores
 	$(HARVEST) --subject results/assets/subject-A --dictionary results/assets/dictionary-A \
 	  --out results/demo/stores/subject
 	$(HARVEST) --subject "results/assets/subject-A?shuffle=1" --dictionary results/assets/dictionary-A-shuffled \
@@ -77,4 +78,4 @@ bench: $(VENV)/.local
 	$(BIN)/python -m tests.benchmarks
 
 clean:
-	rm -rf $(VENV) results/demo/stores results/demo/ledger.sqlite*
+	rm -rf $(VENV) results/demo/stores results/demo/ledger.sqlite* results/demo-live.sqlite*

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, BinaryIO, TypedDict
 
 
 class FileEntry(TypedDict):
@@ -17,19 +18,38 @@ class FileEntry(TypedDict):
     bytes: int
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside `path`, flush to the disk, then rename: a kill leaves the old file or the new one, never a part."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A stream beside `path` that is flushed to the disk and takes its name when the block ends well.
+
+    A kill leaves the old file or the new one, never a part.
+    """
     part = path.with_name(path.name + ".part")
     with part.open("wb") as stream:
-        stream.write(content)
+        yield stream
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(part, path)
 
 
-def render_json(document: Mapping[str, Any]) -> bytes:
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: see `whole_file`."""
+    with whole_file(path) as stream:
+        stream.write(content)
+
+
+def sync(path: Path) -> None:
+    """Return when a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def render_json(document: Mapping[str, Any], indent: int = 2) -> bytes:
     """The bytes of a JSON document. A value that is not finite is a ValueError."""
-    return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def file_entry(path: Path) -> FileEntry:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from autointerp.cli.output import JsonFlag, inert
+from autointerp.cli.output import JsonFlag, inert, print_json, print_text
 from autointerp.errors import BadInput, LedgerError
 
 if TYPE_CHECKING:
@@ -133,8 +132,10 @@ def _with(address: str, work: Callable[[Ledger], T], *, create: bool = False) ->
 
 
 def _print(document: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
-    # ASCII, because a call may hold control characters that JSON lets through, and halves of surrogate pairs.
-    sys.stdout.write((json.dumps(document, indent=2, allow_nan=False) if as_json else text(document)) + "\n")
+    if as_json:
+        print_json(document)
+    else:
+        print_text(text(document))
 
 
 def _document(held: LedgerStatistics) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from autointerp.cli import ledger
-from autointerp.cli.output import JsonFlag, print_json
+from autointerp.cli.output import JsonFlag, complain, print_json, print_text
 from autointerp.errors import AutointerpError, BadInput
 
 __all__ = ["app", "main"]
@@ -44,12 +43,13 @@ def run(
     json_out: JsonFlag = False,
 ) -> None:
     """Start a job, or go on with one that was interrupted: what the ledger knows is not asked again."""
-    from autointerp.jobs import load_job, on_model, once_more, run_job
+    from autointerp.jobs import check_server, load_job, on_model, once_more, run_job
     from autointerp.results import failures, show_text, summarise
 
     loaded = load_job(job)
     if llm is not None:
         loaded = on_model(loaded, llm, units)
+        check_server(loaded)
     elif units is not None:
         raise BadInput("--units goes with --llm; the job file says which units otherwise")
     folder = out or job.parent / "runs" / loaded.name
@@ -62,10 +62,10 @@ def run(
     if json_out:
         print_json(summary)
     else:
-        sys.stdout.write(show_text(summary, rows=20))
-        sys.stdout.write(f"\nreport   {folder / 'report.html'}\nfigures  {folder / 'figures'}\n")
+        print_text(show_text(summary, rows=20))
+        print_text(f"\nreport   {folder / 'report.html'}\nfigures  {folder / 'figures'}")
     for line in failures(folder):
-        sys.stderr.write(f"autointerp: {line}\n")
+        complain(f"autointerp: {line}")
     unscored = sum(sum(one["unscored"].values()) for kind in summary["summary"].values() for one in kind.values())
     if strict and unscored:
         raise SystemExit(1)
@@ -84,7 +84,7 @@ def show(
     if json_out:
         print_json(summary)
     else:
-        sys.stdout.write(show_text(summary, rows=rows))
+        print_text(show_text(summary, rows=rows))
 
 
 @app.command(epilog="Example: autointerp report results/demo")
@@ -99,7 +99,7 @@ def report(
     if json_out:
         print_json({"files": paths})
     else:
-        sys.stdout.write("\n".join(paths) + "\n")
+        print_text("\n".join(paths))
 
 
 # Of unknown commands and options, and of missing arguments: typer names only the class below it.
@@ -112,18 +112,18 @@ def main() -> None:
         code = app(standalone_mode=False)
     except AutointerpError as error:
         kind = "" if isinstance(error, BadInput) else f"{type(error).__name__}: "
-        sys.stderr.write(f"autointerp: {kind}{error}\n")
+        complain(f"autointerp: {kind}{error}")
         raise SystemExit(error.exit_code) from None
     except _UsageError as error:
         if message := error.format_message():  # empty where a bare command printed its help
-            sys.stderr.write(f"autointerp: {message} (autointerp --help shows what there is)\n")
+            complain(f"autointerp: {message} (autointerp --help shows what there is)")
         raise SystemExit(2) from None
     except OSError as error:  # a full disk, a file without permission, a reader of our output that went away
         where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"autointerp: {where}{error.strerror or error}; mend that and start again: nothing is lost\n")
+        complain(f"autointerp: {where}{error.strerror or error}; mend that and start again: nothing is lost")
         raise SystemExit(2) from None
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     if code == 130:  # typer may also have made this code of a Ctrl-C itself, without a word
-        sys.stderr.write("autointerp: interrupted; the same command goes on from what the ledger holds\n")
+        complain("autointerp: interrupted; the same command goes on from what the ledger holds")
     raise SystemExit(code if isinstance(code, int) else 0)

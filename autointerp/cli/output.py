@@ -1,20 +1,45 @@
-"""What commands share: the --json flag, printing a document, and text that does nothing to a terminal."""
+"""What commands share: the --json flag, printing a document or lines, and text that does nothing to a terminal.
+
+Explanations, corpus tokens, names of files and what a server said come from elsewhere; all that a command prints goes
+through here, so that none of it can move a cursor, recolour a line or hide one.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import Annotated, Any
 
 import typer
 
-__all__ = ["JsonFlag", "inert", "print_json"]
+__all__ = ["JsonFlag", "complain", "inert", "print_json", "print_text"]
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 def print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+    """One JSON document on standard output, in ASCII, so that nothing its strings hold acts on a terminal.
+
+    Half a surrogate pair, which some parsers refuse even as an escape, becomes U+FFFD.
+    """
+    text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    sys.stdout.write(re.sub(r"[^\n -~]", lambda one: json.dumps(one[0])[1:-1], whole) + "\n")
+
+
+def print_text(text: str) -> None:
+    """Lines for a person on standard output, the last one ended."""
+    shown = "".join(f"{inert(line)}\n" for line in text.removesuffix("\n").split("\n"))
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(
+        shown.encode(encoding, "backslashreplace").decode(encoding)
+    )  # what a terminal cannot show, escaped
+
+
+def complain(message: str) -> None:
+    """One line on standard error."""
+    sys.stderr.write(f"{inert(message)}\n")
 
 
 def inert(text: str) -> str:

@@ -3,6 +3,9 @@
 A prompt file is named `<id>.v<version>.<toml|json>` below the folder `prompts/`; its reference is `<id>@<version>`.
 `prompts/RELEASED.json` maps the reference of every released file to the SHA-256 of its bytes. A released file is never
 edited: a better wording is a new version, so that two runs with the same reference were asked in the same words.
+
+Another package ships its prompts in its own folder `prompts/`, a folder of package data beside its `__init__.py`; their
+references begin with the package's name: `my_package:<id>@<version>`. A list of released files is its own choice there.
 """
 
 from __future__ import annotations
@@ -21,7 +24,10 @@ from autointerp.errors import BadTemplate
 __all__ = ["SUFFIXES", "PromptFile", "prompts_folder", "read_prompt_file", "references", "released"]
 
 SUFFIXES = ("toml", "json")
-_REFERENCE = re.compile(r"(?P<id>[a-z0-9_]+(?:/[a-z0-9_]+)*)@(?P<version>[1-9][0-9]*)")
+_REFERENCE = re.compile(
+    r"(?:(?P<package>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):)?(?P<id>[a-z0-9_]+(?:/[a-z0-9_]+)*)@(?P<version>[1-9][0-9]*)",
+    re.ASCII,
+)
 _FILE_NAME = re.compile(r"(?P<name>[a-z0-9_]+)\.v(?P<version>[1-9][0-9]*)\.(?:toml|json)")
 
 
@@ -59,6 +65,17 @@ def prompts_folder() -> Traversable:
     raise BadTemplate("the folder of prompts is missing: install the package again")
 
 
+def _folder_of(package: str) -> Traversable:
+    """The folder of prompts of another package. Raises BadTemplate where there is no such package or folder."""
+    try:
+        folder = resources.files(package).joinpath("prompts")
+    except (ImportError, TypeError) as error:  # TypeError: a module that is no package
+        raise BadTemplate(f"prompts of the package {package}: it cannot be imported ({error})") from error
+    if not folder.is_dir():
+        raise BadTemplate(f"prompts of the package {package}: it has no folder `prompts` (ship it as package data)")
+    return folder
+
+
 def references(folder: Traversable, prefix: str = "") -> tuple[str, ...]:
     """The references of all prompt files below `folder`, sorted."""
     found: list[str] = []
@@ -71,7 +88,10 @@ def references(folder: Traversable, prefix: str = "") -> tuple[str, ...]:
 
 
 def released(folder: Traversable) -> dict[str, str]:
-    """Reference -> SHA-256 (hex) of every released prompt file. Raises BadTemplate where the list cannot be read."""
+    """Reference (without a package) -> SHA-256 (hex) of every released prompt file.
+
+    Raises BadTemplate where the list cannot be read.
+    """
     try:
         table: Any = json.loads(folder.joinpath("RELEASED.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -82,19 +102,26 @@ def released(folder: Traversable) -> dict[str, str]:
 
 
 def read_prompt_file(reference: str, folder: Traversable | None = None) -> PromptFile:
-    """The prompt file of a reference such as "token_activation/explain@1".
+    """The prompt file of a reference such as "token_activation/explain@1" or "my_package:judge@1".
 
-    Raises BadTemplate where it is missing, or differs from the sum under which it was released.
+    folder: instead of the project's own prompts; a package's are where the package is. Raises BadTemplate where the
+    file is missing, or differs from the sum under which it was released.
     """
-    place = prompts_folder() if folder is None else folder
     match = _REFERENCE.fullmatch(reference)
     if match is None:
-        raise BadTemplate(f"not a prompt's reference: {reference!r} (expected something like 'simulate/json@1')")
+        raise BadTemplate(
+            f"not a prompt's reference: {reference!r} (expected something like 'simulate/json@1', or "
+            "'my_package:judge@1' for a prompt of another package)"
+        )
+    package = match["package"]
+    place = _folder_of(package) if package else prompts_folder() if folder is None else folder
+    listed = released(place) if not package or place.joinpath("RELEASED.json").is_file() else {}
     for suffix in SUFFIXES:
         path = place.joinpath(*f"{match['id']}.v{match['version']}.{suffix}".split("/"))
         if path.is_file():
             file = PromptFile(reference, path.read_bytes())
-            if released(place).get(reference, file.sha256) != file.sha256:
+            if listed.get(reference.rpartition(":")[2], file.sha256) != file.sha256:
                 raise BadTemplate(f"prompt {reference} was edited after its release: restore it, or add a new version")
             return file
-    raise BadTemplate(f"no prompt {reference}: known are {', '.join(references(place))}")
+    prefix = f"{package}:" if package else ""
+    raise BadTemplate(f"no prompt {reference}: known are {', '.join(prefix + one for one in references(place))}")

@@ -127,7 +127,7 @@ def _table(file: PromptFile) -> dict[str, Any]:
         raise BadTemplate(f"prompt {file.reference}: not valid TOML ({error})") from error
     if unknown := sorted(set(table) - _KEYS):
         raise BadTemplate(f"prompt {file.reference}: unknown key {unknown[0]!r}")
-    if f"{table.get('id')}@{table.get('version')}" != file.reference:
+    if f"{table.get('id')}@{table.get('version')}" != file.reference.rpartition(":")[2]:
         raise BadTemplate(f"prompt {file.reference}: its id and version inside differ from its file name")
     if not isinstance(table.get("messages"), list) or not table["messages"]:
         raise BadTemplate(f"prompt {file.reference}: it has no messages")
@@ -139,7 +139,8 @@ def _load(reference: str, folder: Traversable | None) -> Template:
     table = _table(file)
     digest, few_shot = file.sha256, tuple[FewShotUnit, ...]()
     if "few_shot" in table:
-        examples = read_prompt_file(str(table["few_shot"]), folder)
+        package, colon, _ = reference.rpartition(":")
+        examples = read_prompt_file(f"{package}{colon}{table['few_shot']}", folder)
         few_shot = parse_few_shot(examples)
         digest = hashlib.sha256(f"{digest}\n{examples.sha256}".encode()).hexdigest()
     messages = tuple(_message(reference, str(table.get("macros", "")), entry) for entry in table["messages"])
@@ -148,5 +149,9 @@ def _load(reference: str, folder: Traversable | None) -> Template:
 
 @cache
 def load_template(reference: str, folder: Traversable | None = None) -> Template:
-    """The template of a reference, with its few-shot units. Raises BadTemplate where a file is missing or malformed."""
+    """The template of a reference, with its few-shot units, which are files of the same folder.
+
+    The reference is "id@version", or "package:id@version" for a file in the folder `prompts` of another package. Raises
+    BadTemplate where a file is missing or malformed.
+    """
     return _load(reference, folder)

@@ -14,10 +14,9 @@ from autointerp.errors import (
     RateLimited,
     Transient,
 )
-from autointerp.providers.keys import Secret
-from autointerp.providers.vendor import failure_of, kind_of, one_line
+from autointerp.providers.vendor import Vendor
 
-__all__ = ["ERRORS", "IMPOSSIBLE", "translate"]
+__all__ = ["ERRORS", "IMPOSSIBLE", "SDK"]
 
 # Exceptions the SDK exports and no call made here can raise. They are caught like the others, should that be wrong.
 IMPOSSIBLE: dict[type[Exception], type[ProviderError]] = {
@@ -36,7 +35,7 @@ IMPOSSIBLE: dict[type[Exception], type[ProviderError]] = {
     anthropic.LinkedOrganizationSpendLimitReachedError: Quota,
 }
 
-# Every other exception the SDK exports. A body may say more than the class: see `_kind`.
+# Every other exception the SDK exports. A body may say more than the class: see `_refined`.
 ERRORS: dict[type[Exception], type[ProviderError]] = {
     **IMPOSSIBLE,
     anthropic.AnthropicError: ProviderError,
@@ -84,26 +83,22 @@ _OVERFLOW_SIGNS = ("prompt is too long", "exceed context limit")
 _FILTER_SIGNS = ("content filtering policy",)
 
 
-def translate(error: Exception, secret: Secret) -> ProviderError:
-    """This project's error for an error of the SDK, without the key in its text."""
-    said = one_line(error, secret)
-    if isinstance(error, anthropic.APITimeoutError):
-        return Transient(said, overloaded=True)
+def _refined(error: Exception, said: str) -> type[ProviderError] | None:
+    """The class by what the body says."""
     if not isinstance(error, anthropic.APIStatusError):
-        return failure_of(kind_of(error, ERRORS), said)
-    return failure_of(_kind(error, said.lower()), said, error.response)
-
-
-def _kind(error: anthropic.APIStatusError, said: str) -> type[ProviderError]:
-    """The class by what the body says, else by the SDK's class."""
+        return None
+    said = said.lower()
     if error.type == "billing_error" or (error.status_code == 400 and _any(_QUOTA_SIGNS, said)):
         return Quota
     if error.status_code == 400 and _any(_OVERFLOW_SIGNS, said):
         return ContextOverflow
     if error.status_code == 400 and _any(_FILTER_SIGNS, said):
         return ProviderError  # this prompt is refused, others are not
-    return kind_of(error, ERRORS)
+    return None
 
 
 def _any(signs: tuple[str, ...], said: str) -> bool:
     return any(sign in said for sign in signs)
+
+
+SDK = Vendor(ERRORS, anthropic.APITimeoutError, _refined)

@@ -11,8 +11,8 @@ from autointerp.providers.anthropic_replies import read_message
 from autointerp.providers.anthropic_requests import message_body
 from autointerp.providers.keys import NO_SECRET, secret_of
 from autointerp.providers.refusals import no_prompt_logprobs, refuse_what_is_lacking
-from autointerp.providers.settings import checked_address, checked_settings, named
-from autointerp.providers.vendor import text_of
+from autointerp.providers.settings import checked_address, checked_settings, named, shown_address
+from autointerp.providers.vendor import Asked, text_of
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -106,10 +106,11 @@ class AnthropicProvider:
     async def _post(self, body: dict[str, Any]) -> str:
         import httpx2
 
-        from autointerp.providers.anthropic_errors import ERRORS, translate
+        from autointerp.providers.anthropic_errors import SDK
 
-        call = self._connected().post("/v1/messages", body=body, cast_to=httpx2.Response)
-        return await text_of(call, ERRORS, translate, self._secret, self._timeout_s)
+        path = "/v1/messages"
+        call = self._connected().post(path, body=body, cast_to=httpx2.Response)
+        return await text_of(call, SDK, Asked(shown_address(self._base_url, path), self._secret, self._timeout_s))
 
     def _connected(self) -> AsyncAnthropic:
         if self._client is None:

@@ -14,10 +14,9 @@ from autointerp.errors import (
     RateLimited,
     Transient,
 )
-from autointerp.providers.keys import Secret
-from autointerp.providers.vendor import failure_of, kind_of, one_line
+from autointerp.providers.vendor import Vendor
 
-__all__ = ["ERRORS", "STATUSES", "translate"]
+__all__ = ["ERRORS", "SDK", "STATUSES"]
 
 # Every exception the SDK exports. Those with a status are refined by `STATUSES` and by what the body says.
 ERRORS: dict[type[Exception], type[ProviderError]] = {
@@ -47,8 +46,6 @@ ERRORS: dict[type[Exception], type[ProviderError]] = {
 # Statuses for which the SDK has no class of its own.
 STATUSES: dict[int, type[ProviderError]] = {402: Quota, 408: Transient, 413: ContextOverflow}
 
-_OVERLOADED = (408, 503, 529)  # as are 429, and a call that timed out: fewer calls at once would help
-
 _QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_credits")
 # By server: OpenAI; vLLM and OpenRouter; llama.cpp; Anthropic behind a gateway.
 _OVERFLOW_SIGNS = (
@@ -61,22 +58,18 @@ _OVERFLOW_SIGNS = (
 _FILTER_CODES = ("content_filter", "content_policy_violation")
 
 
-def translate(error: Exception, secret: Secret) -> ProviderError:
-    """This project's error for an error of the SDK, without `secret` in its text."""
-    said = one_line(error, secret)
-    if isinstance(error, openai.APITimeoutError):
-        return Transient(said, overloaded=True)
+def _refined(error: Exception, said: str) -> type[ProviderError] | None:
+    """The class by what the body says, else by a status that the SDK has no class for."""
     if not isinstance(error, openai.APIStatusError):
-        return failure_of(kind_of(error, ERRORS), said)
-    return failure_of(_kind(error, f"{error.code} {error.type} {said}"), said, error.response)
-
-
-def _kind(error: openai.APIStatusError, said: str) -> type[ProviderError]:
-    """The class by what the body says, else by the status."""
+        return None
+    said = f"{error.code} {error.type} {said}"
     if any(code in said for code in _QUOTA_CODES):
         return Quota
     if error.status_code in (400, 413, 422, 500) and any(sign in said for sign in _OVERFLOW_SIGNS):
         return ContextOverflow
     if error.status_code == 400 and any(code in said for code in _FILTER_CODES):
         return ProviderError  # this prompt is refused, others are not
-    return STATUSES.get(error.status_code) or kind_of(error, ERRORS)
+    return STATUSES.get(error.status_code)
+
+
+SDK = Vendor(ERRORS, openai.APITimeoutError, _refined)

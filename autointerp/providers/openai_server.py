@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from autointerp.protocols import ChatRequest
 from autointerp.providers.keys import NO_SECRET, secret_of
-from autointerp.providers.vendor import text_of
+from autointerp.providers.settings import shown_address
+from autointerp.providers.vendor import Asked, text_of
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -40,10 +41,10 @@ class OpenAIServer:
         """The text of a successful response. Raises a ProviderError for all that goes wrong on the way."""
         import httpx2
 
-        from autointerp.providers.openai_errors import ERRORS, translate
+        from autointerp.providers.openai_errors import SDK
 
         call = self._connected().post(path, body=body, cast_to=httpx2.Response)
-        return await text_of(call, ERRORS, translate, self._secret, self._timeout_s)
+        return await text_of(call, SDK, Asked(shown_address(self._base_url, path), self._secret, self._timeout_s))
 
     async def close(self) -> None:
         if self._client is not None:

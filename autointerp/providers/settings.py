@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, ValidationError, create_model
 
 from autointerp.errors import BadInput, BadJob
 
-__all__ = ["checked_address", "checked_settings", "named"]
+__all__ = ["checked_address", "checked_settings", "named", "shown_address"]
 
 
 def checked_settings(provider: str, settings: Mapping[str, Any], target: Callable[..., Any]) -> dict[str, Any]:
@@ -38,10 +39,32 @@ def checked_settings(provider: str, settings: Mapping[str, Any], target: Callabl
 
 
 def checked_address(base_url: str) -> str:
-    """The address of a server. Raises BadInput for what is none."""
-    if not base_url.startswith(("http://", "https://")):
-        raise BadInput(f"{base_url!r} is not the address of a server: it begins with http:// or https://")
+    """The address of a server. Raises BadInput for what is none, and for one with a user, a password or a query.
+
+    Those are not repeated: the address is part of what a run leaves on the disk, and keys come from the environment.
+    """
+    try:
+        parts = urlsplit(base_url)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not match, a port that is no number
+        whole = False
+    if not whole:
+        raise BadInput(
+            f"{base_url.rpartition('@')[2]!r} is not the address of a server: it begins with http:// or https://, and "
+            "a host and perhaps a port follow"
+        )
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise BadInput(
+            f"the address {shown_address(base_url)} was given with a user, a password or a query: leave that out, and "
+            "name the environment variable that holds the key (key_variable)"
+        )
     return base_url
+
+
+def shown_address(base_url: str, path: str = "") -> str:
+    """scheme://host:port/path, without what could be secret in an address: a user's name, a password, a query."""
+    parts = urlsplit(base_url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}{path}"
 
 
 def named(name: str, sent: Mapping[str, object]) -> str:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from autointerp.errors import Authentication, ProviderError, Quota, RateLimited, Transient
+from autointerp.errors import Authentication, BadReply, ProviderError, ProviderRefused, Quota, RateLimited, Transient
 from autointerp.providers.keys import Secret
 from autointerp.providers.rate_limit_headers import retry_after_s
 
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["ErrorTable", "failure_of", "kind_of", "one_line", "text_of"]
+__all__ = ["Asked", "ErrorTable", "Vendor", "text_of"]
 
 ErrorTable: TypeAlias = Mapping[type[Exception], type[ProviderError]]
 
@@ -25,44 +26,81 @@ _ADVICE: Mapping[type[ProviderError], str] = {
 }
 
 
-async def text_of(
-    call: Awaitable[httpx2.Response],
-    table: ErrorTable,
-    translate: Callable[[Exception, Secret], ProviderError],
-    secret: Secret,
-    timeout_s: float,
-) -> str:
-    """The text of a successful response, with `secret` taken out should the server have repeated it.
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """What is particular to one SDK.
 
-    Raw text, since the SDKs' typed replies take anything for a reply. timeout_s: until the answer is whole, however
-    slowly it comes. Raises what `translate` makes of an error of `table`, and Transient after the time; the SDK's error
-    is not behind it, for that holds the request and the request holds the key.
+    errors: every exception that it exports, and what it means here. timed_out: its class for an answer that did not
+    come in time. refined: what an error with a status means by its body, which may say more than its class; None where
+    it does not. It is given the error and its text.
+    """
+
+    errors: ErrorTable
+    timed_out: type[Exception]
+    refined: Callable[[Exception, str], type[ProviderError] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One call: where it goes (see `shown_address`), the key that no message may hold, and until when to wait."""
+
+    address: str
+    secret: Secret
+    timeout_s: float
+
+
+async def text_of(call: Awaitable[httpx2.Response], vendor: Vendor, asked: Asked) -> str:
+    """The text of a successful response, with the key taken out should the server have repeated it.
+
+    Raw text, since the SDKs' typed replies take anything for a reply. The time is until the answer is whole, however
+    slowly it comes. Raises a ProviderError that names the address: what the vendor's table makes of the SDK's error,
+    Transient after the time, BadReply for a web page. The SDK's error is not behind it, for that holds the request and
+    the request holds the key.
     """
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(asked.timeout_s):
             response = await call
     except TimeoutError:
-        failure: ProviderError = Transient(f"no whole answer within {timeout_s:g} s", overloaded=True)
-    except tuple(table) as error:
-        failure = translate(error, secret)
+        failure: ProviderError = _late(asked)
+    except tuple(vendor.errors) as error:
+        failure = _translated(error, vendor, asked)
     else:
-        return secret.removed_from(response.text)
+        if "html" not in response.headers.get("content-type", ""):
+            return asked.secret.removed_from(response.text)
+        failure = BadReply(f"{asked.address}: the answer is a web page and no reply (check the address, base_url)")
     raise failure  # here, where no handler is active, so that Python does not chain it to the SDK's
 
 
-def one_line(error: Exception, secret: Secret) -> str:
-    """An error's text without `secret`, on one line."""
-    return " ".join(secret.removed_from(str(error)).split())
+def _late(asked: Asked) -> Transient:
+    mend = "allow more with timeout_s, or ask for less at once with concurrency"
+    return Transient(f"{asked.address}: no whole answer within {asked.timeout_s:g} s ({mend})", overloaded=True)
 
 
-def kind_of(error: Exception, table: ErrorTable) -> type[ProviderError]:
+def _translated(error: Exception, vendor: Vendor, asked: Asked) -> ProviderError:
+    """This project's error for one of the SDK's, without the key in its text."""
+    said = _one_line(error, asked.secret)
+    if isinstance(error, vendor.timed_out):
+        return _late(asked)
+    kind = vendor.refined(error, said) or _kind(error, vendor.errors)
+    return _failure(kind, said, asked, getattr(error, "response", None))
+
+
+def _one_line(error: Exception, secret: Secret) -> str:
+    """An error's text, and that of the transport's error behind it, without the key and on one line."""
+    behind = f" ({error.__cause__})" if error.__cause__ is not None and str(error.__cause__) else ""
+    return " ".join(secret.removed_from(f"{error}{behind}").split())
+
+
+def _kind(error: Exception, table: ErrorTable) -> type[ProviderError]:
     """What the table says of the nearest class of an error that it lists."""
     return next(table[cls] for cls in type(error).__mro__ if cls in table)
 
 
-def failure_of(kind: type[ProviderError], said: str, response: httpx2.Response | None = None) -> ProviderError:
-    """An error of this project's with what to do, the vendor's words cut to a readable length, and its wait."""
-    message = _ADVICE.get(kind, "") + said[:_SHOWN]
+def _failure(
+    kind: type[ProviderError], said: str, asked: Asked, response: httpx2.Response | None = None
+) -> ProviderError:
+    """An error that says where, what to do, the vendor's words cut to a readable length, and the server's wait."""
+    message = f"{asked.address}: {_advice(kind, response)}{said[:_SHOWN]}"
     if response is None:
         return kind(message)
     if kind is RateLimited:
@@ -70,3 +108,11 @@ def failure_of(kind: type[ProviderError], said: str, response: httpx2.Response |
     if kind is Transient:
         return Transient(message, retry_after_s(response.headers), overloaded=response.status_code in _OVERLOADED)
     return kind(message)
+
+
+def _advice(kind: type[ProviderError], response: httpx2.Response | None) -> str:
+    if kind is Transient and response is None:
+        return "no answer (is the server running, and is base_url its address?): "
+    if kind is ProviderRefused and response is not None and response.status_code == 404:
+        return "the server knows no such address or model (check base_url and the model's name): "
+    return _ADVICE.get(kind, "")

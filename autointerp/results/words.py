@@ -101,7 +101,7 @@ def show_text(summary: Mapping[str, Any], rows: int) -> str:
         table.add_column(name, justify="left" if words else "right", no_wrap=name != "unscored, and why")
     for label, scorers in _groups(summary):
         for scorer, one in scorers.items():
-            table.add_row(scorer, label, *_cells(one))
+            table.add_row(Text(scorer), label, *_cells(one))
     console.print(table)
     console.print()
     for scorer, lines in verdicts(summary).items():
@@ -111,7 +111,7 @@ def show_text(summary: Mapping[str, Any], rows: int) -> str:
     console.print()
     console.print(_ranking(summary["ranking"], rows, interval_name(summary)))
     assert isinstance(console.file, io.StringIO)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+    return "\n".join(line.rstrip(" ") for line in console.file.getvalue().rstrip("\n").split("\n")) + "\n"
 
 
 def _groups(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -132,7 +132,8 @@ def _cells(one: Mapping[str, Any]) -> list[str]:
 
 
 def _ranking(places: list[Mapping[str, Any]], rows: int, interval: str) -> Table:
-    title = f"Ranking by the lower end of the interval ({places[0]['scorer']})" if places else "No unit could be ranked"
+    scorer = places[0]["scorer"] if places else ""
+    title = Text(f"Ranking by the lower end of the interval ({scorer})" if places else "No unit could be ranked")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for name in ("rank", "unit", "score", interval, "control gap", "coverage", "explanation"):
         table.add_column(

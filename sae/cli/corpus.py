@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+from sae.cli.output import inert, print_json, print_text
 
 if TYPE_CHECKING:
     from sae.corpus.collect import Progress
@@ -146,17 +147,19 @@ def show(
 
 def _print(manifest: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(manifest, ensure_ascii=False))
+        print_json(manifest)
         return
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)
     total = sum(source["tokens"] for source in manifest["sources"])
-    table = Table(title=f"corpus {manifest['name']}: {total:,} tokens", title_justify="left", box=box.SIMPLE)
+    title = Text(inert(f"corpus {manifest['name']}: {total:,} tokens"))
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
     for column in ("domain", "source"):
         table.add_column(column, no_wrap=True)
     for column in ("documents", "tokens", "share", "bytes/token"):
@@ -164,23 +167,21 @@ def _print(manifest: dict[str, Any], as_json: bool) -> None:
     table.add_column("licence (* text that may be passed on)", overflow="fold")
     for s in sorted(manifest["sources"], key=lambda s: (s["domain"], -s["tokens"])):
         numbers = (f"{s['documents']:,}", f"{s['tokens']:,}", f"{s['tokens'] / max(total, 1):.1%}", _ratio(s))
-        table.add_row(s["domain"], s["name"], *numbers, s["licence"] + " *" * s["redistributable"])
+        words = (s["domain"], s["name"], s["licence"] + " *" * s["redistributable"])
+        domain, name, licence = (Text(inert(word)) for word in words)  # no markup, no control characters
+        table.add_row(domain, name, *numbers, licence)
     console.print(table)
     for name, split in manifest["splits"].items():
-        console.print(
+        print_text(
             f"{name}: {split['blocks']:,} blocks of {manifest['block_tokens']}, {split['tokens']:,} tokens, "
-            f"{split['documents']:,} documents",
-            highlight=False,
+            f"{split['documents']:,} documents"
         )
     removed = manifest["duplicates_removed"]
-    console.print(
-        f"left out as repeated: {removed['documents']:,} documents, {removed['paragraphs']:,} paragraphs",
-        highlight=False,
-    )
+    print_text(f"left out as repeated: {removed['documents']:,} documents, {removed['paragraphs']:,} paragraphs")
     for name, files in manifest.get("left_out", {}).get("unreadable_files", {}).items():
-        console.print(f"left out as unreadable: {files:,} files of {name}", highlight=False)
+        print_text(f"left out as unreadable: {files:,} files of {name}")
     for missing in manifest.get("missing", []):
-        console.print(f"missing: {missing['name']} ({missing['reason']})", highlight=False)
+        print_text(f"missing: {missing['name']} ({missing['reason']})")
 
 
 def _ratio(source: dict[str, Any]) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from sae.cli.output import print_json, print_text
 
 app = typer.Typer(no_args_is_help=True, help="Copy and convert dictionaries.")
 
@@ -33,8 +34,7 @@ def export(
 
     manifest = export_dictionary(folder, out, dtype=dtype)
     size = sum(entry["bytes"] for entry in manifest["files"].values())
-    typer.echo(
-        json.dumps(manifest, ensure_ascii=False)
-        if as_json
-        else f"{out}: {manifest['d_sae']} latents in {dtype}, {size / 1e6:.1f} MB, {manifest['fingerprint']}"
-    )
+    if as_json:
+        print_json(manifest)
+    else:
+        print_text(f"{out}: {manifest['d_sae']} latents in {dtype}, {size / 1e6:.1f} MB, {manifest['fingerprint']}")

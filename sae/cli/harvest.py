@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sae.cli.lineage import check_trained_on
+from sae.cli.output import print_json, print_text
+from sae.cli.progress import Lines
 
 if TYPE_CHECKING:
     from sae.corpus import Corpus
@@ -137,10 +139,15 @@ def _check_tokenizer(subject: str, corpus: Corpus) -> None:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Tokens done, tokens/s and time left, on standard error."""
+    """Tokens done, tokens/s and time left, on standard error: bars on a terminal, else lines."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
     from rich.text import Text
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Lines(_STAGES, "tokens")
+        return
 
     class Rate(TextColumn):
         def render(self, task: Task) -> Text:
@@ -153,7 +160,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         Rate(""),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=console) as bars:
         tasks: dict[str, TaskID] = {}
 
         def progress(stage: str, done: int, total: int) -> None:
@@ -187,9 +194,9 @@ def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
 def _print(out: Path, manifest: dict[str, Any], as_json: bool) -> None:
     result = {"store": str(out), **{key: value for key, value in manifest.items() if key != "files"}}
     if as_json:
-        typer.echo(json.dumps(result, ensure_ascii=False))
+        print_json(result)
         return
     for kind, size in result["kinds"].items():
-        typer.echo(f"{kind}: {size['units']:,} units, {size['records']:,} records")
-    typer.echo(f"{result['corpus']['tokens']:,} tokens of {result['corpus']['name']}/{result['corpus']['split']}")
-    typer.echo(f"written: {out}")
+        print_text(f"{kind}: {size['units']:,} units, {size['records']:,} records")
+    print_text(f"{result['corpus']['tokens']:,} tokens of {result['corpus']['name']}/{result['corpus']['split']}")
+    print_text(f"written: {out}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from sae.cli import corpus, dictionary, subject
 from sae.cli.harvest import harvest
 from sae.cli.metrics import metrics
+from sae.cli.output import complain
 from sae.cli.train import train
 from sae.errors import BadInput
 
@@ -35,18 +35,18 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except BadInput as error:
-        sys.stderr.write(f"sae: {error}\n")
+        complain(f"sae: {error}")
         raise SystemExit(2) from None
     except _UsageError as error:
         if message := error.format_message():  # empty where a bare command printed its help
-            sys.stderr.write(f"sae: {message} (sae --help shows what there is)\n")
+            complain(f"sae: {message} (sae --help shows what there is)")
         raise SystemExit(2) from None
     except OSError as error:  # a full disk, a file where a folder is wanted, a place without permission
         where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"sae: {where}{error.strerror or error}; mend that, or name another place\n")
+        complain(f"sae: {where}{error.strerror or error}; mend that, or name another place")
         raise SystemExit(2) from None
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("sae: interrupted; the same command goes on where a checkpoint or a download was saved\n")
+        complain("sae: interrupted; the same command goes on where a checkpoint or a download was saved")
         raise SystemExit(130) from None
     raise SystemExit(code if isinstance(code, int) else 0)
 

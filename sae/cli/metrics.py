@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from sae.cli.lineage import check_trained_on
+from sae.cli.output import print_json, print_text
+from sae.cli.progress import Lines
 
 _DEFAULT_TOKENS = 2_000_000
 _DEFAULT_LOSS_TOKENS = 262_144
@@ -71,10 +72,10 @@ def metrics(
     write_metrics(folder, document)
     figures = save_figure(density_figure(measured.fired, measured.sparsity, name), folder / "density")
     if as_json:
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        print_json(document)
     else:
-        typer.echo(_table(document))
-        typer.echo(f"written: {folder / 'metrics.json'}, {', '.join(map(str, figures))}")
+        print_text(_table(document))
+        print_text(f"written: {folder / 'metrics.json'}, {', '.join(map(str, figures))}")
 
 
 def _table(document: dict[str, Any]) -> str:
@@ -112,11 +113,16 @@ def _table(document: dict[str, Any]) -> str:
 
 @contextmanager
 def _bar() -> Iterator[Callable[[int, int], None]]:
-    """Blocks done, rate and time left on standard error."""
+    """Blocks done and time left on standard error: a bar on a terminal, else lines."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        lines = Lines({"measure": "measuring"}, "blocks")
+        yield lambda done, total: lines("measure", done, total)
+        return
     columns = (TextColumn("blocks"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=console) as bars:
         task = bars.add_task("blocks", total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)

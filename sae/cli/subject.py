@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from sae.cli.output import print_json, print_text
 
 if TYPE_CHECKING:
     from sae.subjects.training import TrainingProgress
@@ -90,7 +91,7 @@ def show(folder: SubjectFolder, as_json: AsJson = False) -> None:
 
 def _print(manifest: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(manifest))
+        print_json(manifest)
         return
     config, training = manifest["config"], manifest["training"]
     rows = {
@@ -104,7 +105,7 @@ def _print(manifest: dict[str, Any], as_json: bool) -> None:
         "validation loss": f"{training['validation_loss']:.4f} nats a token over {training['validation_tokens']:,}",
     }
     for label, value in rows.items():
-        typer.echo(f"{label:16}{value}")
+        print_text(f"{label:16}{value}")
 
 
 @contextmanager

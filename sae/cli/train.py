@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from sae.cli.output import print_json, print_text
 
 if TYPE_CHECKING:
     from sae.train import Progress
@@ -109,7 +110,10 @@ def train(
             device=torch.device(place),
             report=report,
         )
-    typer.echo(json.dumps(manifest, ensure_ascii=False) if as_json else _summary(out, manifest))
+    if as_json:
+        print_json(manifest)
+    else:
+        print_text(_summary(out, manifest))
 
 
 def _fractions(text: str) -> tuple[float, ...]:

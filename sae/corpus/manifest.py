@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 
 from sae.corpus.pack import file_table
 from sae.errors import BadInput
-from sae.files import write_atomically
+from sae.files import render_json, write_atomically
 
 FORMAT = "sae-corpus"
 VERSION = 1
@@ -42,6 +41,5 @@ def new_folder(out: Path) -> Iterator[Path]:
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """Complete a manifest with format, version and the table of files, write it last, and return it whole."""
     whole = {"format": FORMAT, "version": VERSION, **manifest, "files": file_table(folder)}
-    text = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(folder / "manifest.json", text.encode())
+    write_atomically(folder / "manifest.json", render_json(whole, indent=1))
     return whole

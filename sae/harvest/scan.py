@@ -6,7 +6,6 @@ the same bytes.
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sae.files import whole_file
 from sae.harvest.activations import LatentSource, NeuronSource
 from sae.harvest.ahead import computed_ahead
 from sae.harvest.priorities import hashes, key_for
@@ -155,12 +155,8 @@ class Scan:
         arrays: State = {"done": np.array(self.done), "identity": np.array(identity)}
         for kind, tally in self.tallies.items():
             arrays |= {f"{kind}/{name}": array for name, array in tally.state().items()}
-        part = path.with_name(path.name + ".part")
-        with part.open("wb") as stream:
+        with whole_file(path) as stream:
             np.savez(stream, allow_pickle=False, **arrays)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, path)
 
     def resume(self, path: Path, identity: str) -> bool:
         """Take over a checkpoint of this very harvest. False, and nothing changed, if there is none that is whole."""

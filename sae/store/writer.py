@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ import pandas as pd
 from numpy.typing import DTypeLike, NDArray
 
 from sae.errors import BadInput
+from sae.files import file_entry, render_json, sync
 from sae.store.layout import FORMAT, VERSION
 
 MANIFEST = "manifest.json"
@@ -74,16 +74,15 @@ class StoreWriter:
         for mapped in self._mapped:
             mapped.flush()
         self._mapped.clear()
-        files = {name: _entry(self.part / name) for name in sorted(self._names)}
+        files = {name: file_entry(self.part / name) for name in sorted(self._names)}
         whole = {"format": FORMAT, "version": VERSION, **manifest, "files": files}
-        path = self.part / MANIFEST
-        path.write_text(json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        (self.part / MANIFEST).write_bytes(render_json(whole, indent=1))
         for name in [*files, MANIFEST]:
-            _sync(self.part / name)
+            sync(self.part / name)
         for folder in {self.part, *(path.parent for path in map(self.part.joinpath, files))}:
-            _sync(folder)
+            sync(folder)
         os.rename(self.part, self.out)
-        _sync(self.out.parent)
+        sync(self.out.parent)
         return whole
 
     def _new(self, name: str) -> Path:
@@ -107,16 +106,3 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if manifest.get("version") != VERSION:
         raise BadInput(f"{path}: version {manifest.get('version')!r}; this program knows version {VERSION}")
     return manifest
-
-
-def _entry(path: Path) -> dict[str, Any]:
-    with path.open("rb") as stream:
-        return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest(), "bytes": path.stat().st_size}
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from sae.errors import BadInput
 from sae.subjects.base import check_replacement, check_tokens, fingerprint_of
+from sae.subjects.hub import check_name
 
 _HOOK = re.compile(r"blocks\.(\d+)\.(hook_resid_pre|mlp\.hook_post|hook_mlp_out|hook_resid_post)")
 
@@ -171,7 +172,7 @@ class HuggingFaceSubject:
 def load_hugging_face(place: str) -> HuggingFaceSubject:
     """A subject from a hub name, a folder of transformers or a .gguf file, in float32.
 
-    Raises BadInput if transformers is not installed or the model cannot be had.
+    Raises BadInput if transformers is not installed or the model cannot be had; for a name that is none at once.
     """
     try:
         from transformers import AutoModelForCausalLM
@@ -184,6 +185,8 @@ def load_hugging_face(place: str) -> HuggingFaceSubject:
     if path.suffix == ".gguf":
         _check_gguf(path)
         source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    elif not path.exists():
+        check_name(place)
     try:
         model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
     except (OSError, ValueError, KeyError, IndexError, ImportError, struct.error) as error:

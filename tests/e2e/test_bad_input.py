@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from support.stores import PLANTED, refresh_manifest, write_store
 from test_job import Reader
@@ -302,6 +304,21 @@ def test_a_run_without_a_model_ranks_by_the_baselines(run: Run, finished: Path) 
     ranking = json.loads(out)["ranking"]
     assert ranking
     assert {(place["scorer"], place["explanation"]) for place in ranking} == {("openai.token_lookup", None)}
+
+
+def test_an_explanation_does_nothing_to_a_terminal(run: Run, finished: Path) -> None:
+    hostile = "a\x1b[2J\x9b31m\u202e\x85autointerp: done [red]"
+    table = pq.read_table(finished / "scores.parquet")
+    place = table.schema.get_field_index("explanation")
+    texts = pa.array([hostile] * len(table), table.schema.field(place).type)
+    pq.write_table(table.set_column(place, table.schema.field(place), texts), finished / "scores.parquet")
+    code, out, _ = run("show", finished)
+    assert code == 0
+    assert all(line.isprintable() for line in out.split("\n"))
+    assert "a\\x1b[2J\\x9b31m\\u202e\\x85autointerp: done [red]" in " ".join(out.split())
+    code, out, _ = run("show", finished, "--json")
+    assert out.isascii()
+    assert {place["explanation"] for place in json.loads(out)["ranking"]} == {hostile}
 
 
 def test_a_folder_that_is_no_run(run: Run, folder: Path) -> None:

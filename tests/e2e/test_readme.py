@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import shlex
@@ -18,6 +20,7 @@ from test_job import Reader
 from autointerp import registry
 from autointerp.cli import app as autointerp_app
 from autointerp.jobs import load_job, run_job
+from autointerp.prompting import load_template
 from autointerp.results import read_scores, summarise
 from sae.cli.main import app as sae_app
 
@@ -61,12 +64,16 @@ def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     about = tmp_path / "my_package-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: my_package\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[{name[1]}]\n{line.replace(chr(34), '')}\n")
+    (about / "entry_points.txt").write_text(
+        f"[{name[1]}]\n{line.replace(chr(34), '')}\n"
+        "[autointerp.explainers]\nmy_explainer = my_package.explainers:MyExplainer\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     registry._paths.cache_clear()
     yield
     registry._paths.cache_clear()
-    for module in ("my_package", "my_package.scorers"):
+    load_template.cache_clear()
+    for module in ("my_package", "my_package.scorers", "my_package.explainers"):
         sys.modules.pop(module, None)
 
 
@@ -84,6 +91,52 @@ def test_the_recipe_for_a_scorer_works_as_it_is_written(tmp_path: Path, monkeypa
     assert (rows.status == "scored").any()
     numbers = summarise(folder)["summary"]["feature"]["openai.my_scorer"]
     assert (numbers["metric"], numbers["n_attempted"], numbers["unscored"]) == ("share_named", 3, {"never_fires": 1})
+
+
+EXPLAINER = """
+from autointerp.prompting import Call, ask_chat, load_template
+from autointerp.protocols import ChatRequest
+from autointerp.types import Explanation, Unscored
+
+class MyExplainer:
+    name, version = "my_explainer", 1
+
+    def __init__(self, settings):
+        self.template = load_template("my_package:judge@1")
+
+    async def explain(self, unit, records, statistics, model, seed):
+        tokens = [one.context.tokens[one.focus] for one in records.records]
+        request = ChatRequest(model.model, self.template.render({"tokens": tokens}), max_tokens=60)
+        answer = await ask_chat(model, request)
+        if isinstance(answer, Unscored):
+            return answer
+        key, reply = answer
+        call = Call("my_explainer@1", self.template, model)
+        return Explanation(unit, reply.text, "my_explainer@1", call.provenance(key, reply))
+"""
+
+
+@pytest.mark.usefixtures("_installed")
+def test_words_of_a_package_of_ones_own_are_asked_and_recorded_as_ours_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_package" / "explainers.py").write_text(EXPLAINER)
+    prompt = tmp_path / "my_package" / "prompts" / "judge.v1.toml"
+    prompt.parent.mkdir()
+    prompt.write_text(code("toml", 'id = "judge"'))
+
+    class Asked(Reader):
+        asked = []  # noqa: RUF012
+
+    found = registry.find
+    monkeypatch.setattr(registry, "find", lambda group, name: Asked if group == "providers" else found(group, name))
+    write_store(tmp_path / "store", blocks=120)
+    (tmp_path / "job.toml").write_text(JOB.replace('scorer = "my_scorer"', 'explainer = "my_explainer"'))
+    folder = run_job(load_job(tmp_path / "job.toml"), tmp_path, tmp_path / "run")
+    said = {request.messages[0].content.partition("?")[0] for request in Asked.asked if hasattr(request, "max_tokens")}
+    assert said == {"What do these tokens have in common"}
+    prompts = json.loads((folder / "manifest.json").read_text())["prompts"]
+    assert prompts["my_package:judge@1"] == hashlib.sha256(prompt.read_bytes()).hexdigest()
 
 
 def commands() -> list[str]:

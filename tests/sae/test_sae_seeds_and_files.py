@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sae.files import checksum, content_entry, file_entry, render_json, write_atomically
+import sae
+from sae.files import checksum, content_entry, file_entry, render_json, sync, whole_file, write_atomically
 from sae.seeds import generator
 
 
@@ -41,6 +43,31 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     monkeypatch.undo()
     write_atomically(path, b"new")
     assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("file", b"new")]
+
+
+def test_a_stream_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with whole_file(path) as stream:
+        stream.write(b"old")
+
+    def fails() -> None:
+        with whole_file(path) as stream:
+            stream.write(b"ne")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fails()
+    assert path.read_bytes() == b"old"
+    sync(path)
+    sync(tmp_path)
+
+
+def test_no_module_keeps_a_copy_of_these_helpers() -> None:
+    """Were there several, a harvest and a training could differ in what survives a kill."""
+    wing = Path(str(sae.__file__)).parent
+    copies = re.compile(r"os\.replace|file_digest|os\.open\(")
+    users = {path.relative_to(wing).as_posix() for path in wing.rglob("*.py") if copies.search(path.read_text("utf-8"))}
+    assert users == {"files.py"}
 
 
 def test_entries_hold_checksum_and_size(tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def _with_transformers(model: str, source: str, settings: LoadSettings) -> Local
         import transformers
     except ImportError as error:
         raise BadInput(f"a model in process needs {error.name}: pip install 'autointerp[local]'") from error
+    from autointerp.providers.local.hub import check_name
     from autointerp.providers.local.hugging_face import HuggingFaceVocabulary
     from autointerp.providers.local.model import CausalModel
 
@@ -104,6 +105,8 @@ def _with_transformers(model: str, source: str, settings: LoadSettings) -> Local
         torch.set_num_threads(settings.threads)
     device = _device()
     path = Path(source).expanduser()
+    if not path.exists():
+        check_name(source)
     where = str(path.parent) if path.is_file() else str(path) if path.is_dir() else source
     gguf_file = path.name if path.is_file() else None
     options: dict[str, Any] = {"quantization_config": transformers.GgufConfig(dequantize=True)} if gguf_file else {}
@@ -113,8 +116,7 @@ def _with_transformers(model: str, source: str, settings: LoadSettings) -> Local
             where, gguf_file=gguf_file, dtype=_dtype(settings.dtype, device), **options
         )
     except _FAILURES as error:
-        hint = "" if path.exists() else ": give its GGUF file or folder as the setting `path`"
-        raise BadInput(f"{source}: cannot be loaded as a model ({first_line(error)}){hint}") from error
+        raise BadInput(f"{source}: cannot be loaded as a model ({first_line(error)})") from error
     return CausalModel(
         network.to(device),
         ChatTokenizer(HuggingFaceVocabulary(tokenizer, _declared_ends(network)), model),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,21 @@ def test_show(corpus: Path) -> None:
     assert "train:" in shown
     document = json.loads(RUN.invoke(app, ["show", str(corpus), "--json"], catch_exceptions=False).stdout)
     assert document == json.loads((corpus / "manifest.json").read_text())
+
+
+def test_names_in_a_corpus_do_nothing_to_a_terminal(corpus: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "corpus"
+    shutil.copytree(corpus, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    hostile = "n\x1b[2J\x9b31m\u202e[red]"
+    manifest["name"] = hostile
+    manifest["sources"][0] |= {"name": hostile, "licence": hostile, "domain": hostile}
+    manifest["missing"] = [{"name": hostile, "reason": hostile}]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    shown = RUN.invoke(app, ["show", str(copy)], catch_exceptions=False).stdout
+    assert all(line.isprintable() for line in shown.split("\n"))
+    assert shown.count("n\\x1b[2J\\x9b31m\\u202e[red]") >= 5  # the column of licences folds
+    assert RUN.invoke(app, ["show", str(copy), "--json"], catch_exceptions=False).stdout.isascii()
 
 
 def test_excerpt(corpus: Path, tmp_path: Path) -> None:

@@ -110,8 +110,9 @@ def test_one_call_in_full_does_nothing_to_a_terminal(run: Run, address: str) -> 
     found = document(run("show", address, "--key", key, "--json"))
     assert found["key"] == key
     assert [call["status"] for call in found["calls"]] == ["answered", "failed"]
-    assert found["calls"][0]["request"]["messages"][1]["content"] == HOSTILE
-    assert found["calls"][0]["reply"]["text"] == HOSTILE
+    whole = HOSTILE.replace("\ud83e", "\ufffd")  # half a pair is no text; `ledger export` has it as it was
+    assert found["calls"][0]["request"]["messages"][1]["content"] == whole
+    assert found["calls"][0]["reply"]["text"] == whole
     assert found["calls"][1]["error"].startswith("BadReply: HTML <answer>")
     _, out, _ = run("show", address, "--key", request_key("p", ECHO), "--json")
     assert out.isascii()

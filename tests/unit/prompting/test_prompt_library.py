@@ -5,12 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from autointerp.errors import BadTemplate
 from autointerp.prompting import load_template, prompts_folder, read_prompt_file, references, released
+
+JUDGE = """
+id = "judge/ask"
+version = 2
+few_shot = "few@1"
+[[messages]]
+role = "user"
+text = "{{ question }}"
+"""
+FEW = '{"units": [{"explanation": "months", "excerpts": []}]}'
 
 REFERENCES = references(prompts_folder())
 
@@ -92,3 +104,68 @@ def test_a_prompt_that_is_not_utf_8_is_refused(copy: Path) -> None:
     (copy / "RELEASED.json").write_text(json.dumps({}), encoding="utf-8")
     with pytest.raises(BadTemplate, match="not UTF-8"):
         load_template("simulate/json@1", copy)
+
+
+# Prompts of another package.
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of prompts of an importable package."""
+    folder = tmp_path / "third_party" / "prompts"
+    (folder / "judge").mkdir(parents=True)
+    (tmp_path / "third_party" / "__init__.py").touch()
+    (folder / "judge" / "ask.v2.toml").write_text(JUDGE)
+    (folder / "few.v1.json").write_text(FEW)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    load_template.cache_clear()
+    yield folder
+    load_template.cache_clear()
+    sys.modules.pop("third_party", None)
+
+
+def test_a_packages_prompt_has_the_packages_name_and_a_hash_of_its_own_files(package: Path) -> None:
+    template = load_template("third_party:judge/ask@2")
+    assert template.reference == "third_party:judge/ask@2"
+    both = [hashlib.sha256(text.encode()).hexdigest() for text in (JUDGE, FEW)]
+    assert template.sha256 == hashlib.sha256("\n".join(both).encode()).hexdigest()
+    assert template.few_shot[0].explanation == "months"
+    assert [message.content for message in template.render({"question": "{{ why }}"})] == ["{{ why }}"]
+
+
+def test_a_packages_list_of_released_prompts_is_heeded_where_there_is_one(package: Path) -> None:
+    digest = hashlib.sha256(JUDGE.encode()).hexdigest()
+    (package / "RELEASED.json").write_text(json.dumps({"judge/ask@2": digest}))
+    assert load_template("third_party:judge/ask@2").reference == "third_party:judge/ask@2"
+    load_template.cache_clear()
+    (package / "judge" / "ask.v2.toml").write_text(JUDGE.replace("question", "answer"))
+    with pytest.raises(BadTemplate, match="third_party:judge/ask@2 was edited after its release"):
+        load_template("third_party:judge/ask@2")
+
+
+@pytest.mark.parametrize(
+    ("reference", "complaint"),
+    [
+        (
+            "third_party:judge/ask@3",
+            "no prompt third_party:judge/ask@3: known are third_party:few@1, third_party:judge",
+        ),
+        ("no_such_package:judge@1", "package no_such_package: it cannot be imported"),
+        ("json.tool:judge@1", "package json.tool: it cannot be imported"),
+        ("json:judge@1", "package json: it has no folder `prompts`"),
+        ("third_party:../judge@1", "not a prompt's reference"),
+        ("third/party:judge@1", "not a prompt's reference"),
+        (":judge@1", "not a prompt's reference"),
+        ("simulate/ask@2", "no prompt simulate/ask@2"),
+    ],
+)
+@pytest.mark.usefixtures("package")
+def test_what_a_package_does_not_have(reference: str, complaint: str) -> None:
+    with pytest.raises(BadTemplate, match=complaint):
+        load_template(reference)
+
+
+def test_an_id_inside_that_differs_from_the_file_name_is_refused_in_a_package_too(package: Path) -> None:
+    (package / "judge" / "ask.v2.toml").write_text(JUDGE.replace("judge/ask", "third_party:judge/ask"))
+    with pytest.raises(BadTemplate, match="differ from its file name"):
+        load_template("third_party:judge/ask@2")

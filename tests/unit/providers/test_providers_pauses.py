@@ -1,14 +1,14 @@
-"""What is asked again and what is not, by status; and what a server's headers say of when."""
+"""What is asked again and what is not, by status, and how long a request waits for it."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from loopback_server import Answer, Server, serving
+from loopback_server import Answer, Server
 from provider_samples import chat_request, echo_request
 from support.virtual_time import MemoryLedger, now, pacing_of, run_virtually
 
@@ -25,7 +25,6 @@ from autointerp.protocols import request_key
 from autointerp.providers.ledger import Ledger
 from autointerp.providers.model import LedgeredModel
 from autointerp.providers.openai_compatible import OpenAICompatibleProvider
-from autointerp.providers.rate_limit_headers import retry_after_s
 from autointerp.providers.retries import Patience, RetryPolicy, retried
 from autointerp.providers.scripted import ScriptedProvider
 from autointerp.providers.token_estimate import TokenEstimate
@@ -35,12 +34,6 @@ STATUSES = (
     *(400, 401, 402, 403, 404, 405, 408, 409, 410, 413, 415, 418, 422, 423, 425, 428, 429, 431, 451),
     *(500, 501, 502, 503, 504, 507, 520, 522, 524, 529, 599),
 )
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as running:
-        yield running
 
 
 def no(**fields: object) -> dict[str, Any]:
@@ -111,34 +104,6 @@ async def failure(server: Server, timeout_s: float) -> Transient:
         await provider.ask(chat_request())
     await provider.close()
     return caught.value
-
-
-def reset(requests: str = "9", reset_requests: str = "", tokens: str = "9", reset_tokens: str = "") -> dict[str, str]:
-    return {
-        "x-ratelimit-remaining-requests": requests,
-        "x-ratelimit-reset-requests": reset_requests,
-        "x-ratelimit-remaining-tokens": tokens,
-        "x-ratelimit-reset-tokens": reset_tokens,
-    }
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        (reset("0", "6m0s"), 360.0),
-        (reset("0", "1h2m3.5s"), 3723.5),
-        (reset("0", "120ms", "0", "7.66s"), 7.66),
-        (reset("5", "6m0s", "0", "2s"), 2.0),  # only the limit that is used up
-        (reset("5", "6m0s", "7", "2s"), None),
-        (reset("0", "soon"), None),
-        (reset("0", "6m0sx"), None),
-        ({**reset("0", "6m0s"), "retry-after": "3"}, 3.0),
-        ({"retry-after": "Sat, 03 Jan 2026 00:05:00 GMT", "date": "Sat, 03 Jan 2026 00:00:00 GMT"}, 300.0),
-        ({"retry-after": "Sat, 03 Jan 2026 00:05:00 -0000", "date": "Sat, 03 Jan 2026 00:06:00 GMT"}, 0.0),
-    ],
-)
-def test_reset_headers_and_dates_by_the_servers_own_clock(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry_after_s(headers) == pytest.approx(seconds)
 
 
 async def failing_with(errors: list[ProviderError], policy: RetryPolicy) -> tuple[list[float], ProviderError]:

@@ -13,7 +13,16 @@ from autointerp.providers.rate_limit_headers import retry_after_s
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)  # by the server's clock, which is not this machine's
 DATE = {"date": format_datetime(NOON, usegmt=True)}
-SPANS = {"6m0s": 360.0, "1s": 1.0, "12ms": 0.012, "1h2m3.5s": 3723.5, "2d": 172800.0, "30": 30.0, "0.5": 0.5}
+SPANS = {
+    "6m0s": 360.0,
+    "1s": 1.0,
+    "7.66s": 7.66,
+    "12ms": 0.012,
+    "1h2m3.5s": 3723.5,
+    "2d": 172800.0,
+    "30": 30.0,
+    "0.5": 0.5,
+}
 
 
 def used_up(said: str, what: str = "tokens", left: str = "0") -> dict[str, str]:
@@ -41,6 +50,8 @@ def test_retry_after_is_seconds_milliseconds_or_a_date_and_goes_before_resets() 
     minute = format_datetime(NOON + timedelta(seconds=60), usegmt=True)
     assert retry_after_s({"retry-after": minute, **resets, **DATE}) == 60.0
     assert retry_after_s({"retry-after": format_datetime(NOON - timedelta(days=1)), **DATE}) == 0.0
+    without_zone = "Fri, 02 Jan 2026 12:05:00 -0000"  # RFC 5322: in universal time
+    assert retry_after_s({"retry-after": without_zone, **DATE}) == 300.0
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
     assert 30 < (retry_after_s({"retry-after": soon}) or 0) <= 90
     assert retry_after_s({"retry-after": "soon", **resets}) == 300.0
@@ -49,10 +60,25 @@ def test_retry_after_is_seconds_milliseconds_or_a_date_and_goes_before_resets() 
 def test_the_latest_reset_of_the_limits_that_are_used_up_counts() -> None:
     assert retry_after_s({**used_up("2s", "requests"), **used_up("6m0s", left="149984")}) == 2.0
     assert retry_after_s({**used_up("2s", "requests"), **used_up("6m0s")}) == 360.0
+    assert retry_after_s({**used_up("120ms", "requests"), **used_up("7.66s")}) == 7.66
     assert retry_after_s(used_up("2s", left="1")) is None
 
 
-UNSAID = ["", "0", "-1", "soon", "5 minutes", "nan", "inf", "2020-01-01T00:00:00Z", "1e999", "m", "5m5", "1700000000"]
+UNSAID = [
+    "",
+    "0",
+    "-1",
+    "soon",
+    "6m0sx",
+    "5 minutes",
+    "nan",
+    "inf",
+    "2020-01-01T00:00:00Z",
+    "1e999",
+    "m",
+    "5m5",
+    "1700000000",
+]
 
 
 @pytest.mark.parametrize("said", UNSAID)

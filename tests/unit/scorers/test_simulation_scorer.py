@@ -195,6 +195,14 @@ async def test_peer_defect_failed_contexts_are_left_out_and_counted() -> None:
     assert score.outcome.n_contexts == 8
 
 
+async def test_a_constant_counted_as_zero_counts_only_the_contexts_that_were_simulated() -> None:
+    """8 of 10 contexts of 16 tokens have a simulation: what failed is in no number of the outcome."""
+    constant = model_that_says(lambda truth, _: np.full(LENGTH, 3.0))
+    for outcome in outcomes(await judge(failing({0}, constant), TM)).values():
+        assert isinstance(outcome, Scored)
+        assert (outcome.value, outcome.n_contexts, outcome.n_tokens) == (0.0, 8, 8 * LENGTH)
+
+
 async def test_too_many_failures_leave_the_score_unscored_with_their_reason() -> None:
     judgement = await judge(failing({0, 2}, model_that_says(lambda truth, _: truth)))
     both, random = judgement.scores[0], judgement.scores[2]
