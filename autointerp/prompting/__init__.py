@@ -1,6 +1,14 @@
 """Words sent to an LLM and values read from its replies: templates, few-shot examples, strict parsers."""
 
-from autointerp.prompting.calls import Call, all_of, ask_chat, ask_echo, failed_call, merge_provenance
+from autointerp.prompting.calls import (
+    Call,
+    all_of,
+    ask_and_read,
+    ask_chat,
+    ask_echo,
+    failed_call,
+    merge_provenance,
+)
 from autointerp.prompting.excerpts import Excerpt, Line, excerpt, is_sparse, strongest
 from autointerp.prompting.few_shot import FewShotExcerpt, FewShotUnit
 from autointerp.prompting.levels import parse_levels
@@ -20,6 +28,7 @@ __all__ = [
     "Prompt",
     "Template",
     "all_of",
+    "ask_and_read",
     "ask_chat",
     "ask_echo",
     "excerpt",

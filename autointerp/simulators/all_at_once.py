@@ -8,7 +8,6 @@ prompt: a model in process, or a server that echoes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import numpy as np
 
@@ -104,7 +103,7 @@ class AllAtOnceSimulator:
         n_levels = self.settings.scale.highest + 1
         if len(reply.logprobs) != sum(map(len, contexts)) or any(len(row) != n_levels for row in reply.logprobs):
             return [_MISFIT] * len(contexts)
-        call = Call(f"{self.name}@{self.version}", self.template, model, asdict(self.settings))
+        call = Call(f"{self.name}@{self.version}", self.template, model, self.settings.sent())
         return self._read(explanation, contexts, reply, call.provenance(key, reply))
 
     def _read(

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import chain, count
 from typing import Any
 
@@ -102,7 +101,7 @@ class JsonSimulator:
             return [answer] * len(contexts)
         key, reply = answer
         levels = parse_levels(reply, _labels([one.tokens for one in contexts]), self.settings.scale.highest)
-        call = Call(f"{self.name}@{self.version}", self.template, model, asdict(self.settings))
+        call = Call(f"{self.name}@{self.version}", self.template, model, self.settings.sent())
         provenance = call.provenance(key, reply)
         return [
             one.unscored()
