@@ -34,15 +34,15 @@ def parse_levels(reply: ChatReply, asked: Sequence[Sequence[str]], highest: int)
     asked: the labels of each text's tokens as the prompt showed them, numbered from 0 through all texts. Levels are
     JSON integers from 0 to `highest`. A text counts where each of its tokens is there once, by number and by itself,
     with a level; otherwise it fails alone. Where the reply stops being JSON or is cut at the length limit, the texts
-    that were complete before are kept. For all texts fails a reply that declines, that has an entry of no text, or that
-    goes on after its object (it may then say otherwise).
+    that were complete before are kept; so are all of them where a model does not stop and numbers on, past the last
+    token. For all texts fails a reply that declines, that has an entry without a number, or that goes on after its
+    object (it may then say otherwise).
     """
     if failure := declined(reply):
         return [failure] * len(asked)
     entries, trouble = _entries(reply.text)
-    numbers = range(sum(map(len, asked)))
-    if nobodys := [label for label, _ in entries if _number(label) not in numbers]:
-        entries, trouble = [], f"nobody asked for {quoted(nobodys[0])}"
+    if strays := [label for label, _ in entries if _number(label) < 0]:
+        entries, trouble = [], f"nobody asked for {quoted(strays[0])}"
     found: defaultdict[int, list[tuple[str, Any]]] = defaultdict(list)
     for label, level in entries:
         found[_number(label)].append((label, level))

@@ -122,8 +122,15 @@ def test_what_follows_the_object_may_say_otherwise_so_nothing_counts() -> None:
         assert reasons(parse_levels(said(WHOLE + after), ASKED, 9)) == [Reason.PARSE_FAILURE] * 3
 
 
-@pytest.mark.parametrize("entry", ['"5:d": 0', '"note": "fine"', '"1": {}', '"-1:a": 0', '"02:c": 0', '"\u0662:c": 0'])
-def test_an_entry_of_no_text_makes_the_numbering_worthless(entry: str) -> None:
+@pytest.mark.parametrize("finish", ["stop", "length"])
+def test_a_model_that_numbers_on_past_the_last_token_has_answered_what_was_asked(finish: str) -> None:
+    assert reasons(read(*TEXTS, '"5:d": 0', '"6:d": 44', finish=finish)) == [None] * 3
+    assert reasons(read(*TEXTS[:2], '"5:d": 0', finish=finish))[:2] == [None] * 2
+    assert reason(read(*TEXTS[:2], '"5:d": 0')[2]) is Reason.PARSE_FAILURE
+
+
+@pytest.mark.parametrize("entry", ['"note": "fine"', '"1": {}', '"-1:a": 0', '"02:c": 0', '"\u0662:c": 0'])
+def test_an_entry_without_a_number_makes_the_reply_worthless(entry: str) -> None:
     assert reasons(read(*TEXTS, entry)) == [Reason.PARSE_FAILURE] * 3
 
 
@@ -145,7 +152,7 @@ def test_peer_defect_nan_inside_a_json_reply_is_not_accepted(level: str) -> None
     assert reason(alone(f'"0:a": 0, "1: b": {level}')) is Reason.PARSE_FAILURE
 
 
-@pytest.mark.parametrize("label", ["1: B", "1: b b", "1:\\tb", "1:\\u00a0b", " b", "b", "", "2: b", "01: b", "1", "1:"])
+@pytest.mark.parametrize("label", ["1: B", "1: b b", "1:\\tb", "1:\\u00a0b", " b", "b", "", "01: b", "1", "1:"])
 def test_peer_defect_the_token_text_is_compared_with_the_token_asked(label: str) -> None:
     assert reason(alone(f'"0:a": 0, {json.dumps(label)}: 3')) is Reason.PARSE_FAILURE
     assert reason(alone(f'"0:a": 0, "1: b": 3, {json.dumps(label)}: 3')) is Reason.PARSE_FAILURE
