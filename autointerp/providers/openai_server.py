@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from autointerp.protocols import ChatRequest
@@ -9,6 +10,7 @@ from autointerp.providers.keys import NO_SECRET, secret_of
 from autointerp.providers.vendor import text_of
 
 if TYPE_CHECKING:
+    import httpx2
     from openai import AsyncOpenAI
 
 __all__ = ["OPENAI", "OpenAIServer", "chat_body"]
@@ -40,9 +42,31 @@ class OpenAIServer:
         """The text of a successful response. Raises a ProviderError for all that goes wrong on the way."""
         import httpx2
 
+        return await self._text(self._connected().post(path, body=body, cast_to=httpx2.Response))
+
+    async def get(self, path: str, query: Mapping[str, object] | None = None) -> str:
+        """As `post`, of a resource that is already there."""
+        import httpx2
+
+        call = self._connected().get(path, cast_to=httpx2.Response, options={"params": dict(query or {})})
+        return await self._text(call)
+
+    async def upload(self, name: str, content: bytes, fields: dict[str, Any]) -> str:
+        """As `post`, of a file with its fields."""
+        import httpx2
+
+        call = self._connected().post(
+            "/files",
+            body=fields,
+            files={"file": (name, content)},
+            options={"headers": {"Content-Type": "multipart/form-data"}},  # the client adds the boundary
+            cast_to=httpx2.Response,
+        )
+        return await self._text(call)
+
+    async def _text(self, call: Awaitable[httpx2.Response]) -> str:
         from autointerp.providers.openai_errors import ERRORS, translate
 
-        call = self._connected().post(path, body=body, cast_to=httpx2.Response)
         return await text_of(call, ERRORS, translate, self._secret, self._timeout_s)
 
     async def close(self) -> None:
