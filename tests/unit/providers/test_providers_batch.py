@@ -7,11 +7,13 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from provider_samples import NOON, chat_reply, chat_request, echo_request
-from support.batch_vendors import Fault, Vendor, serving_vendor
+from support.batch_vendors import ANTHROPIC_ERRORS, OPENAI_ERRORS, Fault, Vendor, serving_vendor
+from support.ledgers import Place
 
 from autointerp.errors import (
     Authentication,
@@ -25,7 +27,8 @@ from autointerp.errors import (
     WaitedTooLong,
 )
 from autointerp.protocols import ChatRequest, request_key
-from autointerp.providers import AnthropicProvider, BatchSettings, OpenAIProvider, RetryPolicy
+from autointerp.providers import AnthropicProvider, BatchSettings, Limits, OpenAIProvider, Pacing, RetryPolicy
+from autointerp.providers.batch.anthropic_batches import STATUSES
 from autointerp.providers.ledger import Ledger
 from autointerp.providers.model import LedgeredModel
 
@@ -48,6 +51,13 @@ def vendor() -> Iterator[Vendor]:
 def name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("BATCH_KEY", KEY)
     return str(request.param)
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
+    """In a file; what differs on a server is tested where `place` is asked for."""
+    async with Ledger(tmp_path / "ledger.sqlite") as opened:
+        yield opened
 
 
 def provider_of(name: str, vendor: Vendor) -> OpenAIProvider | AnthropicProvider:
@@ -97,19 +107,19 @@ def states(ledger: Ledger) -> list[tuple[str, int]]:
 
 
 async def test_what_is_asked_together_goes_as_one_batch_and_is_recorded(
-    name: str, vendor: Vendor, ledger: Ledger
+    name: str, vendor: Vendor, place: Place
 ) -> None:
-    async with asking(name, vendor, ledger) as model:
+    async with Ledger(place.new()) as ledger, asking(name, vendor, ledger) as model:
         assert await asked(model, questions(9)) == answers(9)
         assert (model.counters.live, model.counters.failed, model.counters.attempts) == (9, 0, 9)
         assert await asked(model, questions(9)) == answers(9)
         assert model.counters.replayed == 9
-    assert states(ledger) == [("done", 9)]
+        assert states(ledger) == [("done", 9)]
+        assert {row["batch"] for row in ledger.rows()} == {vendor.batches[0].id}
+        assert ledger.verify() == []
     assert creations(name, vendor) == 1
     assert set(vendor.ran.values()) == {1}
     assert vendor.ran.keys() == {request_key(name, request) for request in questions(9)}
-    assert {row["batch"] for row in ledger.rows()} == {vendor.batches[0].id}
-    assert ledger.verify() == []
 
 
 async def test_a_batch_asks_and_answers_what_live_calls_do(name: str, vendor: Vendor, ledger: Ledger) -> None:
@@ -176,10 +186,6 @@ async def test_it_is_asked_again_a_limited_number_of_times(name: str, vendor: Ve
 async def test_an_entry_ends_in_the_error_of_a_live_call(
     name: str, vendor: Vendor, ledger: Ledger, fate: str, kind: type[ProviderError]
 ) -> None:
-    from support.batch_vendors import ANTHROPIC_ERRORS, OPENAI_ERRORS
-
-    from autointerp.providers.batch.anthropic_batches import STATUSES
-
     refused = request_key(name, questions(3)[1])
     vendor.fate = lambda key, tries: fate if key == refused else ""
     async with asking(name, vendor, ledger) as model:
@@ -265,8 +271,6 @@ async def test_a_vendor_that_cannot_be_reached_is_asked_until_it_can(
         "html": Fault(pattern, times=2, status=200, body=b"<html>at your service</html>"),
     }[how]
     vendor.faults = [fault]
-    from autointerp.providers.pacing import Pacing
-
     async with asking(name, vendor, ledger, pacing=Pacing(clock=_hurried())) as model:
         assert await asked(model, questions(3)) == answers(3)
     assert creations(name, vendor) == 1
@@ -366,15 +370,25 @@ async def test_what_no_model_of_the_vendor_takes_is_refused_before_it_is_sent(
 
 async def test_who_waited_too_long_is_told_and_the_next_run_collects(name: str, vendor: Vendor, ledger: Ledger) -> None:
     vendor.polls = 10**6
-    async with asking(name, vendor, ledger, BatchSettings(max_wait_s=0.5, quiet_s=0.01)) as model:
+    async with asking(name, vendor, ledger) as model:
+        waiting = asyncio.ensure_future(asked(model, questions(2)))
+        await sent(model)
+    await waiting
+    async with asking(name, vendor, ledger, BatchSettings(max_wait_s=0.1)) as model:
         ends = await asked(model, questions(2))
         assert {type(end) for end in ends} == {WaitedTooLong}
         assert "max_wait_h" in str(ends[0])
     assert states(ledger) == [("submitted", 2)]
-    vendor.batches[0].polls = 1
+    vendor.batches[0].polls = vendor.polls = 1
     async with asking(name, vendor, ledger) as model:
         assert await asked(model, questions(2)) == answers(2)
     assert len(vendor.batches) == 1
+
+
+async def sent(model: LedgeredModel) -> None:
+    """Until a batch is at the vendor's."""
+    while model.in_batches.since is None:
+        await asyncio.sleep(0.01)
 
 
 async def test_a_run_that_is_ended_leaves_its_batch_and_says_what_is_in_it(
@@ -383,19 +397,18 @@ async def test_a_run_that_is_ended_leaves_its_batch_and_says_what_is_in_it(
     vendor.polls = 10**6
     async with asking(name, vendor, ledger) as model:
         waiting = asyncio.ensure_future(asked(model, questions(5)))
-        while model.in_batches.since is None:
-            await asyncio.sleep(0.01)
+        await sent(model)
         assert (model.in_batches.requests, model.in_batches.batches) == (5, 1)
         await model.finish()
         assert {type(end) for end in await waiting} == {asyncio.CancelledError}
-    vendor.batches[0].polls = 1
+    vendor.batches[0].polls = vendor.polls = 1
     async with asking(name, vendor, ledger) as model:  # which asks for more, too
         assert await asked(model, questions(7)) == answers(7)
     assert sorted(len(batch.requests) for batch in vendor.batches) == [2, 5]
     assert set(vendor.ran.values()) == {1}
 
 
-async def test_two_runs_on_one_ledger_submit_a_request_once(name: str, vendor: Vendor, place: Any) -> None:
+async def test_two_runs_on_one_ledger_submit_a_request_once(name: str, vendor: Vendor, place: Place) -> None:
     """Each with a ledger object of its own, as two processes have."""
     address = place.new()
     vendor.polls = 20
@@ -408,7 +421,7 @@ async def test_two_runs_on_one_ledger_submit_a_request_once(name: str, vendor: V
 
 
 async def test_a_request_that_another_run_answered_meanwhile_is_not_submitted(
-    name: str, vendor: Vendor, place: Any
+    name: str, vendor: Vendor, place: Place
 ) -> None:
     address = place.new()
     async with Ledger(address) as ledger, Ledger(address) as other:
@@ -422,15 +435,13 @@ async def test_a_request_that_another_run_answered_meanwhile_is_not_submitted(
 
 
 async def test_thousands_wait_where_few_calls_may_be_open(name: str, vendor: Vendor, ledger: Ledger) -> None:
-    from autointerp.providers.pacing import Limits, Pacing
-
     pacing = Pacing(Limits(concurrency=1, requests_per_minute=600))
     async with asking(name, vendor, ledger, pacing=pacing) as model:
         assert await asked(model, questions(1500)) == answers(1500)
     assert len(vendor.asked) < 20
 
 
-async def test_the_key_is_in_no_record(name: str, vendor: Vendor, place: Any) -> None:
+async def test_the_key_is_in_no_record(name: str, vendor: Vendor, place: Place) -> None:
     address = place.new()
     error = {"type": "error", "error": {"type": "invalid_request_error", "message": f"not with {KEY}"}}
     vendor.faults = [Fault(CREATE[name], status=400, body=error)]
