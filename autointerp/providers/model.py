@@ -113,6 +113,11 @@ class LedgeredModel:
         return key, cast(EchoReply, reply)
 
     @property
+    def batched(self) -> bool:
+        """Whether it is asked in batches."""
+        return self._queue is not None
+
+    @property
     def in_batches(self) -> InBatches:
         """What waits for a batch just now."""
         return NOTHING_IN_BATCHES if self._queue is None else self._queue.in_batches()

@@ -2,9 +2,9 @@
 
     python batch_crasher.py VENDOR URL FOLDER FIRST LAST
 
-For each number from FIRST to LAST - 1 a child asks the questions of that number, with a ledger of its own in FOLDER, and
-dies at that step: steps are counted after everything that is written to the ledger or asked of the vendor, which is also
-before the next.
+For each number from FIRST to LAST - 1 a child asks the questions of that number, with a ledger of its own in FOLDER,
+and dies at that step: steps are counted after everything that is written to the ledger or asked of the vendor, which is
+also before the next.
 A child that comes to the end of its work before the step prints the number. Children are forked, which saves the start.
 """
 

@@ -31,7 +31,7 @@ PAGE = 2  # entries of a list, at most: so that tests see pages
 
 @dataclass
 class Fault:
-    """What goes wrong with requests whose "METHOD /path" the pattern finds, so many times; after: so many go well first.
+    """What goes wrong with requests whose "METHOD /path" the pattern finds, so many times.
 
     status, body: answered instead of what was asked for; cut: the connection is closed without an answer, "before" the
     server does anything, or "after" it did what was asked; shorten: bytes that are missing at the end of the body.
@@ -39,7 +39,6 @@ class Fault:
 
     pattern: str
     times: int = 1
-    after: int = 0
     status: int = 0
     body: object = None
     cut: str = ""
@@ -60,8 +59,8 @@ class Batch:
 
 @dataclass
 class Vendor:
-    """answer: the text that the model writes, from the body of a request. fate: what becomes of the n-th (0, 1, ...) try
-    of an entry: "" it is run, "expired" or "cancelled" it is not, else the name of an error that it ends in.
+    """answer: the text that the model writes, from the body of a request. fate: what becomes of the n-th (0, 1, ...)
+    try of an entry: "" it is run, "expired" or "cancelled" it is not, else the name of an error that it ends in.
 
     polls: looks until a batch has ended; queue: requests that may wait at OpenAI, None: any number.
     """
@@ -82,12 +81,9 @@ class Vendor:
 
     def fault(self, what: str) -> Fault | None:
         for fault in self.faults:
-            if re.search(fault.pattern, what):
-                if fault.after:
-                    fault.after -= 1
-                elif fault.times:
-                    fault.times -= 1
-                    return fault
+            if fault.times and re.search(fault.pattern, what):
+                fault.times -= 1
+                return fault
         return None
 
     def batch(self, batch_id: str) -> Batch | None:

@@ -43,7 +43,7 @@ STATUSES: Mapping[str, int] = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
-"""The status with which a live call brings each type of error (the API's page on errors); results have the type only."""
+"""The status with which a live call brings each type of error (API: errors); a result has the type only."""
 
 
 class AnthropicBatches:
