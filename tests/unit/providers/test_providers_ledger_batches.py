@@ -8,11 +8,9 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
 from provider_samples import NOON, chat_reply, chat_request
 from support.ledgers import Place
 
-from autointerp.errors import LedgerError
 from autointerp.protocols import request_key
 from autointerp.providers.batch import owners
 from autointerp.providers.ledger import Ledger
@@ -109,11 +107,3 @@ async def test_a_ledger_of_version_1_gets_its_batches_and_keeps_its_calls(place:
         await ledger.record("p", REQUESTS[B], chat_reply(), asked_at=NOON, seconds=0.1, batch="batch_1")
         assert ledger.batches.register("me", "p", "m", {C: REQUESTS[C]}).token is not None
         assert [row["batch"] for row in ledger.rows(B)] == ["batch_1"]
-
-
-async def test_a_ledger_of_a_later_version_is_refused(place: Place) -> None:
-    address = place.new()
-    await Ledger(address).close()
-    place.execute(address, "UPDATE about SET version = 3")
-    with pytest.raises(LedgerError, match="is a ledger of version 3, and this program reads version 2"):
-        Ledger(address)
