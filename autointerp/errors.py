@@ -10,7 +10,8 @@
     └── ProviderError                      an LLM call that brought no usable reply
         ├── ProviderRefused       exit 3   stops the job: retrying cannot help
         │   ├── Authentication             the key is missing or wrong
-        │   └── Quota                      the account is out of credit
+        │   ├── Quota                      the account is out of credit
+    │   └── NotFound                   the model, or whatever was named, is not there
         ├── Unsupported           exit 2   the model cannot do what the protocol needs (for instance prompt logprobs)
         ├── Transient                      worth asking again: timeout, dropped connection, 408, 409, 429, 5xx;
         │   │                              carries `retry_after_s` when the server said how long to wait
@@ -38,6 +39,7 @@ __all__ = [
     "BudgetExceeded",
     "ContextOverflow",
     "LedgerError",
+    "NotFound",
     "NotInLedger",
     "ProviderError",
     "ProviderRefused",
@@ -102,6 +104,10 @@ class Authentication(ProviderRefused):
 
 class Quota(ProviderRefused):
     """The account has no credit left (for instance `insufficient_quota`)."""
+
+
+class NotFound(ProviderRefused):
+    """The model, batch or file that was named is not there, or not for this key (404)."""
 
 
 class Unsupported(ProviderError):

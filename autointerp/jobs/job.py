@@ -26,6 +26,10 @@ requests_per_minute = 500            # the account's limits (optional; without, 
 tokens_per_minute = 200000
 max_wait_s = 900                     # waiting of one request, in all, for a server that says "later"; then Unscored
 replay_only = false                  # true: nothing is asked that the ledger does not know
+batch = false                        # true: by the vendor's batch API, at half the price and within a day, not an hour
+batch_size = 10000                   # requests in a batch, at most
+batch_poll_s = 60                    # between two looks at a batch, at most
+max_wait_h = 48                      # waiting of one request for its batches; then Unscored, until a later run
 settings = { path = "model.gguf" }   # the provider's own
 
 [explainer_model]                    # another model for one part, with the same keys as [model] (each optional):
@@ -119,6 +123,10 @@ class ModelSection(_Section):
     tokens_per_minute: Annotated[int, Field(ge=1)] | None = None
     max_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 900.0
     replay_only: bool = False
+    batch: bool = False
+    batch_size: Annotated[int, Field(ge=1)] = 10_000
+    batch_poll_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    max_wait_h: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 48.0
     settings: dict[str, Any] = {}
 
     @model_validator(mode="after")

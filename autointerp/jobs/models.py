@@ -13,14 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from autointerp import registry
-from autointerp.errors import LedgerError
+from autointerp.errors import BadJob, LedgerError
 from autointerp.jobs.interrupts import interrupts
 from autointerp.jobs.job import PARTS, Job, LedgerSection, ModelSection
 from autointerp.prompting import all_of
 from autointerp.protocols import Provider
-from autointerp.providers import Accounts, Counters, Ledger, LedgeredModel, Limits, RetryPolicy, import_jsonl
+from autointerp.providers import (
+    Accounts,
+    BatchSettings,
+    Counters,
+    HasBatches,
+    Ledger,
+    LedgeredModel,
+    Limits,
+    RetryPolicy,
+    import_jsonl,
+)
 
-__all__ = ["Models", "account", "note", "opened_models", "paused"]
+__all__ = ["Models", "account", "note", "opened_models", "paused", "state"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,11 @@ class Models:
     def each(self) -> tuple[LedgeredModel, ...]:
         """Every model once."""
         return tuple({id(model): model for model in (self.explainer, self.simulator, self.scorer)}.values())
+
+    @property
+    def in_batches(self) -> bool:
+        """Whether one of them is asked in batches."""
+        return any(model.batched for model in self.each)
 
 
 @asynccontextmanager
@@ -74,7 +89,16 @@ def _model(section: ModelSection, provider: Provider, ledger: Ledger, accounts: 
         pacing=accounts.pacing(provider, _limits(section)),
         replay_only=section.replay_only,
         retries=RetryPolicy(max_wait_s=section.max_wait_s),
+        batch=_batch(section, provider),
     )
+
+
+def _batch(section: ModelSection, provider: Provider) -> BatchSettings | None:
+    if not section.batch:
+        return None
+    if not isinstance(provider, HasBatches):
+        raise BadJob(f"batch: the provider {section.provider} takes no batches; openai and anthropic do")
+    return BatchSettings(section.batch_size, section.batch_poll_s, 3600 * section.max_wait_h)
 
 
 def _limits(section: ModelSection) -> Limits:
@@ -89,7 +113,10 @@ def _limits(section: ModelSection) -> Limits:
 async def _finished(models: Sequence[LedgeredModel]) -> None:
     """Waits for the calls that are open, which are paid for; another Ctrl-C gives them up."""
     with interrupts() as another:
-        pacings = {id(model.pacing): model.pacing for model in models}  # models of one account share one
+        # Models of one account share one; of one that asks in batches the calls only look at them.
+        pacings = {id(model.pacing): model.pacing for model in models if not model.batched}
+        if waiting := sum(model.in_batches.requests for model in models):
+            sys.stderr.write(f"{waiting} requests wait in batches, which go on: the same command collects them\n")
         if calls := sum(pacing.open for pacing in pacings.values()):
             sys.stderr.write(f"recording the replies of {calls} open calls first; Ctrl-C again leaves at once\n")
         finishing = asyncio.ensure_future(all_of(model.finish() for model in models))
@@ -129,8 +156,23 @@ def note(models: Models) -> str:
     return f"{replayed} replayed, {live} asked" + (f", {failed} failed" if failed else "")
 
 
+def state(models: Models) -> str:
+    """What holds it up just now, for a progress bar; "" where nothing does."""
+    return ", ".join(filter(None, (paused(models), _in_batches(models))))
+
+
+def _in_batches(models: Models) -> str:
+    waiting = [model.in_batches for model in models.each]
+    requests, batches = sum(one.requests for one in waiting), sum(one.batches for one in waiting)
+    since = min((one.since for one in waiting if one.since is not None), default=None)
+    if not batches:
+        return ""
+    at_vendor = f" since {since.astimezone():%H:%M:%S}" if since is not None else ", not sent yet"
+    return f"{requests} requests in {batches} batches{at_vendor}"
+
+
 def paused(models: Models) -> str:
-    """Until when nothing is asked because a server said "later", for a progress bar; "" while all are asked."""
+    """Until when nothing is asked because a server said "later"; "" while all are asked."""
     seconds = max(model.pacing.paused_s for model in models.each)
     if not seconds:
         return ""

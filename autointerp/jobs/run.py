@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from autointerp.controls import Lenders, lenders
 from autointerp.jobs.job import Job, save_job
-from autointerp.jobs.models import Models, account, note, opened_models, paused
+from autointerp.jobs.models import Models, account, note, opened_models, state
 from autointerp.jobs.progress import Start, phases
 from autointerp.jobs.selection import Group
 from autointerp.jobs.stores import Stores
@@ -33,6 +33,8 @@ __all__ = ["run_job"]
 
 T = TypeVar("T")
 
+_IN_BATCHES = 2000
+"""Units under way where a model is asked in batches: what they ask at a time goes together. Bounds the memory."""
 _PER_CALL = 2
 """Units under way for each call that may be open, so that there is always one whose call is ready."""
 _RELEASE_EVERY = 256
@@ -94,9 +96,12 @@ class _Run:
         async with opened_models(self.job, base) as models:
             tasks = [task.on(models) for task in self.tasks]
             await self._baselines()
-            for task in tasks:
-                for group in task.groups:
-                    await _GroupRun(self, task, group, models).all()
+            groups = [_GroupRun(self, task, group, models) for task in tasks for group in task.groups]
+            if models.in_batches:  # a batch may take a day, so what can wait together does
+                await all_of(group.all() for group in groups)
+            else:
+                for group in groups:
+                    await group.all()
             return account(models)
 
     async def _baselines(self) -> None:
@@ -153,12 +158,14 @@ class _GroupRun:
 
     @property
     def _width(self) -> int:
+        if self.models.in_batches:
+            return _IN_BATCHES
         return _PER_CALL * max(model.pacing.limits.concurrency for model in self.models.each)
 
     def _phase(self, what: str, total: int) -> Callable[[str], None]:
         control = "control " if self.group.role is Role.SHUFFLED_WEIGHTS else ""
         name = f"{self.task.name}: {control}{self.group.kind.value}s, {what}"
-        return self.run.start(name, total, partial(paused, self.models))
+        return self.run.start(name, total, partial(state, self.models))
 
     def _split(self, unit: UnitId) -> UnitRecord | Unscored:
         return split_unit(self.group.store, unit, self.task.preset.splits, self.run.job.seed)

@@ -1,6 +1,7 @@
 """Who serves the LLM, and the ledger of what was asked."""
 
 from autointerp.providers.anthropic_provider import AnthropicProvider
+from autointerp.providers.batch import BatchSettings, HasBatches, InBatches
 from autointerp.providers.ledger import Ledger
 from autointerp.providers.ledger_export import export_jsonl, import_jsonl
 from autointerp.providers.ledger_postgres import postgres_url
@@ -15,7 +16,10 @@ from autointerp.providers.scripted import ScriptedProvider
 __all__ = [
     "Accounts",
     "AnthropicProvider",
+    "BatchSettings",
     "Counters",
+    "HasBatches",
+    "InBatches",
     "Ledger",
     "LedgerStatistics",
     "LedgeredModel",

@@ -8,6 +8,7 @@ from autointerp.errors import (
     Authentication,
     BadReply,
     ContextOverflow,
+    NotFound,
     ProviderError,
     ProviderRefused,
     Quota,
@@ -53,7 +54,7 @@ ERRORS: dict[type[Exception], type[ProviderError]] = {
     anthropic.PaymentRequiredError: Quota,  # 402
     anthropic.PermissionDeniedError: Authentication,  # 403
     anthropic.SandboxEgressRestrictedError: Authentication,
-    anthropic.NotFoundError: ProviderRefused,  # 404
+    anthropic.NotFoundError: NotFound,  # 404
     anthropic.RequestTimeoutError: Transient,  # 408
     anthropic.ConflictError: Transient,  # 409
     anthropic.PreconditionFailedError: ProviderRefused,  # 412

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from autointerp.protocols import Capabilities, EchoRequest, Reply, Request
 from autointerp.providers.anthropic_replies import read_message
 from autointerp.providers.anthropic_requests import message_body
+from autointerp.providers.batch.anthropic_batches import AnthropicBatches
 from autointerp.providers.keys import NO_SECRET, secret_of
 from autointerp.providers.refusals import no_prompt_logprobs, refuse_what_is_lacking
 from autointerp.providers.settings import checked_address, checked_settings, named, shown_address
 from autointerp.providers.vendor import Asked, text_of
 
 if TYPE_CHECKING:
+    import httpx2
     from anthropic import AsyncAnthropic
 
 __all__ = ["AnthropicProvider"]
@@ -85,11 +87,18 @@ class AnthropicProvider:
 
     async def ask(self, request: Request) -> Reply:
         """The reply. Raises a ProviderError for all that goes wrong on the way."""
+        return read_message(await self._post("/v1/messages", self._message(request)))
+
+    def batches(self) -> AnthropicBatches:
+        """The vendor's Message Batches for the same requests."""
+        return AnthropicBatches(self._post, self._get, self._message, shown_address(self._base_url, "/v1/messages"))
+
+    def _message(self, request: Request) -> dict[str, Any]:
+        """What is sent. Raises Unsupported for a request that is not sent."""
         if isinstance(request, EchoRequest):
             raise no_prompt_logprobs(self.name, request.model)
         refuse_what_is_lacking(self.name, request, self.capabilities(request.model))
-        body = message_body(request, self._room(request.model), self._thinking, self._effort)
-        return read_message(await self._post(body))
+        return message_body(request, self._room(request.model), self._thinking, self._effort)
 
     async def close(self) -> None:
         if self._client is not None:
@@ -103,13 +112,20 @@ class AnthropicProvider:
         quiet = self._thinking == "disabled" or _THINKS_WHEN_ASKED.fullmatch(model) is not None
         return _ROOM if asked or not quiet else 0
 
-    async def _post(self, body: dict[str, Any]) -> str:
+    async def _post(self, path: str, body: dict[str, Any]) -> str:
         import httpx2
 
+        return await self._text(path, self._connected().post(path, body=body, cast_to=httpx2.Response))
+
+    async def _get(self, path: str, query: Mapping[str, object] | None = None) -> str:
+        import httpx2
+
+        call = self._connected().get(path, cast_to=httpx2.Response, options={"params": dict(query or {})})
+        return await self._text(path, call)
+
+    async def _text(self, path: str, call: Awaitable[httpx2.Response]) -> str:
         from autointerp.providers.anthropic_errors import SDK
 
-        path = "/v1/messages"
-        call = self._connected().post(path, body=body, cast_to=httpx2.Response)
         return await text_of(call, SDK, Asked(shown_address(self._base_url, path), self._secret, self._timeout_s))
 
     def _connected(self) -> AsyncAnthropic:

@@ -4,7 +4,7 @@ A file of SQLite or a PostgreSQL database (`open_database`): what `Ledger.record
 loss of power. Calls that end together are committed together, because it is the synchronisation that takes the time.
 
     calls   key, provider, model, status ("answered" or "failed"), request and reply (canonical JSON), error, usage,
-            cost_usd, asked_at (UTC), seconds
+            cost_usd, asked_at (UTC), seconds, batch (the vendor's id of the batch that brought it; none: a live call)
 
 A key has at most one answered call (the first recorded stays) and any number of failed ones, which answer nothing.
 That holds for several processes on one ledger, too: who records a second answer is given the first.
@@ -34,6 +34,7 @@ from autointerp.errors import (
 )
 from autointerp.protocols import Reply, Request, request_key
 from autointerp.providers.gathering import Gathered
+from autointerp.providers.ledger_batches import BatchTable
 from autointerp.providers.ledger_database import open_database
 from autointerp.providers.ledger_statistics import EVERY_CALL, LedgerStatistics, Selection, statistics_of, stored_time
 from autointerp.providers.ledger_tables import calls, storable
@@ -71,6 +72,7 @@ class Ledger:
         self._writes = Gathered(self._write, "ledger-writer")
         self._reads = Gathered(self._read, "ledger-reader")
         self._in_flight: dict[str, asyncio.Task[Reply]] = {}
+        self.batches = BatchTable(self._database)
 
     async def __aenter__(self) -> Ledger:
         return self
@@ -115,13 +117,15 @@ class Ledger:
         asked_at: datetime,
         seconds: float,
         cost_usd: float | None = None,
+        batch: str | None = None,
     ) -> Reply | ProviderError:
         """Writes one call. When this returns the call is on the disk; a failure to write is raised.
 
-        asked_at: an aware time; seconds: how long the call took; cost_usd: None where the price is unknown. Returns
-        what a replay will find: the outcome, or the reply that was there before it (of another process, say).
+        asked_at: an aware time; seconds: how long the call took; cost_usd: None where the price is unknown; batch: the
+        vendor's id of the batch that brought it, None for a live call. Returns what a replay will find: the outcome, or
+        the reply that was there before it (of another process, say).
         """
-        row = _row(provider, request, outcome, asked_at, seconds, cost_usd)
+        row = _row(provider, request, outcome, asked_at, seconds, cost_usd, batch)
         first = await self._writes(row)
         return self._reply(row["key"], first) or outcome
 
@@ -246,6 +250,7 @@ def _row(
     asked_at: datetime,
     seconds: float,
     cost_usd: float | None,
+    batch: str | None,
 ) -> Mapping[str, Any]:
     failed = isinstance(outcome, ProviderError)
     usage = Usage() if isinstance(outcome, ProviderError) else outcome.usage
@@ -263,4 +268,5 @@ def _row(
         "cost_usd": cost_usd,
         "asked_at": stored_time(asked_at),
         "seconds": round(seconds, 3),
+        "batch": batch,
     }

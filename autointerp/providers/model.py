@@ -23,6 +23,8 @@ from autointerp.protocols import (
     Request,
     request_key,
 )
+from autointerp.providers.batch.queue import NOTHING_IN_BATCHES, BatchQueue, BatchSettings, InBatches
+from autointerp.providers.batch.service import HasBatches
 from autointerp.providers.ledger import Ledger
 from autointerp.providers.pacing import PacedCall, Pacing
 from autointerp.providers.retries import Patience, RetryPolicy, retried
@@ -59,6 +61,8 @@ class LedgeredModel:
     pacing: when calls may be made; models that share an account share one. replay_only: never asks; a request that the
     ledger does not know raises NotInLedger, or the error it ended in when it was asked. retries: applied to Transient
     errors only; each failed attempt is recorded, and a retry that waits is not an open call. sleep: how to wait.
+    batch: ask in batches instead of one by one, where the provider's vendor takes them (else ValueError). What is asked
+    and the ledger's keys are the same.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class LedgeredModel:
         replay_only: bool = False,
         retries: RetryPolicy | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        batch: BatchSettings | None = None,
     ) -> None:
         self.counters = Counters()
         self._provider = provider
@@ -84,6 +89,7 @@ class LedgeredModel:
         self._asking: set[asyncio.Task[Any]] = set()
         self._waiting: set[asyncio.Task[Any]] = set()  # those of them with no call open
         self._finished = False
+        self._queue = None if batch is None else self._batch_queue(batch)
 
     @property
     def provider(self) -> str:
@@ -106,14 +112,27 @@ class LedgeredModel:
         key, reply = await self._answer(request)
         return key, cast(EchoReply, reply)
 
+    @property
+    def batched(self) -> bool:
+        """Whether it is asked in batches."""
+        return self._queue is not None
+
+    @property
+    def in_batches(self) -> InBatches:
+        """What waits for a batch just now."""
+        return NOTHING_IN_BATCHES if self._queue is None else self._queue.in_batches()
+
     async def finish(self) -> None:
         """Ends in order what is under way: open calls are answered and recorded, whatever waits is given up.
 
         Nothing new is asked from then on. Before this returns, closing the provider would lose replies that are paid.
+        Batches go on at the vendor, and are collected by the next model of this ledger that asks.
         """
         self._finished = True
         for task in self._waiting:
             task.cancel()
+        if self._queue is not None:
+            await self._queue.finish()
         if self._asking:
             await asyncio.wait(self._asking)
 
@@ -122,6 +141,8 @@ class LedgeredModel:
         self._finished = True
         for task in self._asking:
             task.cancel()
+        if self._queue is not None:
+            await self._queue.abandon()
         if self._asking:
             await asyncio.wait(self._asking)
 
@@ -160,11 +181,14 @@ class LedgeredModel:
         patience = Patience(self._retries.max_wait_s)
         with _entered(self._asking):
             try:
+                if self._queue is not None:
+                    with self._interruptible():
+                        return await self._queue.answer(key, request)
                 return await retried(
                     lambda: self._attempt(request, patience), self._retries, self._wait, jitter, patience
                 )
             except WaitedTooLong as error:  # recorded too, so that a replay ends in the same
-                await self._ledger.record(self.provider, request, error, asked_at=datetime.now(UTC), seconds=0.0)
+                await self._record(request, error, asked_at=datetime.now(UTC), seconds=0.0)
                 raise
 
     async def _attempt(self, request: Request, patience: Patience) -> Reply:
@@ -175,10 +199,45 @@ class LedgeredModel:
             asked_at, start = datetime.now(UTC), time.monotonic()
             outcome = await self._outcome(request, call)
             seconds = time.monotonic() - start
-        outcome = await self._ledger.record(self.provider, request, outcome, asked_at=asked_at, seconds=seconds)
+        outcome = await self._record(request, outcome, asked_at=asked_at, seconds=seconds)
         if isinstance(outcome, ProviderError):
             raise outcome
         return outcome
+
+    async def _record(
+        self,
+        request: Request,
+        outcome: Reply | ProviderError,
+        *,
+        asked_at: datetime,
+        seconds: float,
+        batch: str | None = None,
+    ) -> Reply | ProviderError:
+        """Writes down what came of one attempt; batch: the vendor's id of the batch that brought it, None: live."""
+        return await self._ledger.record(
+            self.provider, request, outcome, asked_at=asked_at, seconds=seconds, batch=batch
+        )
+
+    async def _record_of_batch(
+        self, request: Request, outcome: Reply | ProviderError, *, asked_at: datetime, seconds: float, batch: str
+    ) -> Reply | ProviderError:
+        self.counters.attempts += 1
+        return await self._record(request, outcome, asked_at=asked_at, seconds=seconds, batch=batch)
+
+    def _batch_queue(self, settings: BatchSettings) -> BatchQueue:
+        if not isinstance(self._provider, HasBatches):
+            raise ValueError(f"{self.provider} takes no batches")
+        return BatchQueue(
+            self._provider.batches(),
+            self._ledger,
+            self.provider,
+            self._model,
+            self._record_of_batch,
+            pacing=self.pacing,
+            retries=self._retries,
+            settings=settings,
+            sleep=self._sleep,
+        )
 
     async def _outcome(self, request: Request, call: PacedCall) -> Reply | ProviderError:
         try:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from autointerp.errors import Unsupported
-from autointerp.protocols import Capabilities, EchoRequest, Reply, Request
+from autointerp.protocols import Capabilities, ChatRequest, EchoRequest, Reply, Request
+from autointerp.providers.batch.openai_batches import OpenAIBatches
 from autointerp.providers.openai_replies import read_chat
 from autointerp.providers.openai_server import OPENAI, OpenAIServer, chat_body
 from autointerp.providers.refusals import no_prompt_logprobs, refuse_what_is_lacking
@@ -102,6 +103,15 @@ class OpenAIProvider:
 
     async def ask(self, request: Request) -> Reply:
         """The reply. Raises a ProviderError for all that goes wrong on the way."""
+        chat, body = self._chat(request)
+        return read_chat(await self._server.post("/chat/completions", body), chat)
+
+    def batches(self) -> OpenAIBatches:
+        """The vendor's Batch API for the same requests."""
+        return OpenAIBatches(self._server, self._chat)
+
+    def _chat(self, request: Request) -> tuple[ChatRequest, dict[str, Any]]:
+        """What is sent. Raises Unsupported for a request that is not sent."""
         if isinstance(request, EchoRequest):
             raise no_prompt_logprobs(self.name, request.model)
         can = self.capabilities(request.model)
@@ -109,7 +119,7 @@ class OpenAIProvider:
         body = chat_body(request, "max_completion_tokens", can.reasoning_room)
         if self._effort:
             body["reasoning_effort"] = self._effort_for(request.model)
-        return read_chat(await self._server.post("/chat/completions", body), request)
+        return request, body
 
     async def close(self) -> None:
         await self._server.close()

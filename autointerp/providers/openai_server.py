@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from autointerp.protocols import ChatRequest
@@ -10,6 +11,7 @@ from autointerp.providers.settings import shown_address
 from autointerp.providers.vendor import Asked, text_of
 
 if TYPE_CHECKING:
+    import httpx2
     from openai import AsyncOpenAI
 
 __all__ = ["OPENAI", "OpenAIServer", "chat_body"]
@@ -41,10 +43,36 @@ class OpenAIServer:
         """The text of a successful response. Raises a ProviderError for all that goes wrong on the way."""
         import httpx2
 
+        return await self._text(path, self._connected().post(path, body=body, cast_to=httpx2.Response))
+
+    async def get(self, path: str, query: Mapping[str, object] | None = None) -> str:
+        """As `post`, of a resource that is already there."""
+        import httpx2
+
+        call = self._connected().get(path, cast_to=httpx2.Response, options={"params": dict(query or {})})
+        return await self._text(path, call)
+
+    async def upload(self, name: str, content: bytes, fields: dict[str, Any]) -> str:
+        """As `post`, of a file with its fields."""
+        import httpx2
+
+        call = self._connected().post(
+            "/files",
+            body=fields,
+            files={"file": (name, content)},
+            options={"headers": {"Content-Type": "multipart/form-data"}},  # the client adds the boundary
+            cast_to=httpx2.Response,
+        )
+        return await self._text("/files", call)
+
+    def address(self, path: str) -> str:
+        """Where a path is on this server, as messages show it."""
+        return shown_address(self._base_url, path)
+
+    async def _text(self, path: str, call: Awaitable[httpx2.Response]) -> str:
         from autointerp.providers.openai_errors import SDK
 
-        call = self._connected().post(path, body=body, cast_to=httpx2.Response)
-        return await text_of(call, SDK, Asked(shown_address(self._base_url, path), self._secret, self._timeout_s))
+        return await text_of(call, SDK, Asked(self.address(path), self._secret, self._timeout_s))
 
     async def close(self) -> None:
         if self._client is not None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from autointerp.errors import Authentication, BadReply, ProviderError, ProviderRefused, Quota, RateLimited, Transient
+from autointerp.errors import Authentication, BadReply, NotFound, ProviderError, Quota, RateLimited, Transient
 from autointerp.providers.keys import Secret
 from autointerp.providers.rate_limit_headers import retry_after_s
 
@@ -113,6 +113,6 @@ def _failure(
 def _advice(kind: type[ProviderError], response: httpx2.Response | None) -> str:
     if kind is Transient and response is None:
         return "no answer (is the server running, and is base_url its address?): "
-    if kind is ProviderRefused and response is not None and response.status_code == 404:
+    if kind is NotFound:
         return "the server knows no such address or model (check base_url and the model's name): "
     return _ADVICE.get(kind, "")

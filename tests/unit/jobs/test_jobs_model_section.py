@@ -73,14 +73,17 @@ def test_a_job_that_says_nothing_knows_no_limits(tmp_path: Path) -> None:
     [
         (
             "request_per_minute = 5",
-            "model.request_per_minute: unknown key: known are concurrency, max_wait_s, min_concurrency, name, "
-            "provider, replay_only, requests_per_minute, settings, tokens_per_minute",
+            "model.request_per_minute: unknown key: known are batch, batch_poll_s, batch_size, concurrency, "
+            "max_wait_h, max_wait_s, min_concurrency, name, provider, replay_only, requests_per_minute, settings, "
+            "tokens_per_minute",
         ),
         ("requests_per_minute = 0", "model.requests_per_minute: Input should be greater than or equal to 1"),
         ("tokens_per_minute = 1.5", "model.tokens_per_minute: Input should be a valid integer"),
         ('concurrency = "4"', "model.concurrency: Input should be a valid integer"),
         ("max_wait_s = -1", "model.max_wait_s: Input should be greater than or equal to 0"),
         ("max_wait_s = inf", "model.max_wait_s: Input should be a finite number"),
+        ("batch_size = 0", "model.batch_size: Input should be greater than or equal to 1"),
+        ("max_wait_h = 0", "model.max_wait_h: Input should be greater than 0"),
         ("concurrency = 2\nmin_concurrency = 3", "model: min_concurrency = 3 is above concurrency = 2"),
     ],
 )

@@ -16,6 +16,7 @@ from autointerp.errors import (
     BadInput,
     BadReply,
     ContextOverflow,
+    NotFound,
     ProviderError,
     ProviderRefused,
     Quota,
@@ -250,7 +251,7 @@ FAILURES = {
     "overloaded and says when": (Answer(failure("overloaded_error"), 529, {"retry-after": "3"}), Transient),
     "not implemented": (Answer(failure("api_error"), 501), ProviderRefused),
     "bad request": (Answer(failure(words="temperature: Extra inputs are not permitted"), 400), ProviderRefused),
-    "no such model": (Answer(failure("not_found_error"), 404), ProviderRefused),
+    "no such model": (Answer(failure("not_found_error"), 404), NotFound),
     "unprocessable": (Answer(failure(), 422), ProviderRefused),
     "filtered": (Answer(failure(words="Output blocked by content filtering policy"), 400), ProviderError),
     "payload too large": (Answer(failure("request_too_large"), 413), ContextOverflow),
@@ -301,7 +302,7 @@ async def test_every_failure_has_its_own_class_and_is_asked_once(
     assert "\n" not in str(caught.value)
     assert len(server.asked) == 1  # the SDK's own retries are off
     stops = isinstance(caught.value, (ProviderRefused, Unsupported))
-    assert stops == (kind in (Authentication, Quota, ProviderRefused))
+    assert stops == (kind in (Authentication, Quota, ProviderRefused, NotFound))
     assert not stops or caught.value.exit_code == 3
 
 

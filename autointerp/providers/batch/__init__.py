@@ -1,0 +1,6 @@
+"""The vendors' batch APIs: the same requests and replies as live calls, hours later and at half the price."""
+
+from autointerp.providers.batch.queue import BatchQueue, BatchSettings, InBatches
+from autointerp.providers.batch.service import BatchService, HasBatches
+
+__all__ = ["BatchQueue", "BatchService", "BatchSettings", "HasBatches", "InBatches"]

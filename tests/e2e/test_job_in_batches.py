@@ -1,0 +1,152 @@
+"""A job by a vendor's batch API: the same scores as by live calls, and Ctrl-C that leaves the batch where it is."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from support.batch_vendors import Vendor, serving_vendor
+from support.stores import write_store
+
+from autointerp.errors import BadJob
+from autointerp.jobs import load_job, run_job
+from autointerp.providers import Ledger
+
+JOB = """
+name = "batched"
+[store]
+path = "../store"
+[units]
+features = [0, 1, 3]
+neurons = [0, 1]
+[baselines]
+units = "none"
+[model]
+provider = "{provider}"
+name = "m"
+{batch}
+settings = {{ {settings} }}
+[statistics]
+resamples = 100
+[[presets]]
+name = "openai"
+simulator = "json"
+simulator_temperature = "none"
+explainer_temperature = "none"
+"""
+
+
+@pytest.fixture
+def vendor() -> Iterator[Vendor]:
+    with serving_vendor() as running:
+        running.answer = reader
+        yield running
+
+
+@pytest.fixture(params=["openai", "anthropic"])
+def provider(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def reader(body: dict[str, Any]) -> str:
+    """The same answer to the same prompt: an explanation, or a level for each token of the excerpts in it."""
+    digest = hashlib.sha256(json.dumps(body["messages"], sort_keys=True).encode()).digest()
+    content = body["messages"][-1]["content"]
+    content = content if isinstance(content, str) else content[0]["text"]
+    excerpts = [json.loads(line.partition(": ")[2]) for line in content.split("\n") if line.startswith("Text ")]
+    if not excerpts:
+        return f"words like {digest.hex()[:8]}"
+    return json.dumps(
+        {
+            str(number): [[token, digest[place % len(digest)] % 11] for place, token in enumerate(tokens)]
+            for number, tokens in enumerate(excerpts, start=1)
+        }
+    )
+
+
+def write_job(folder: Path, provider: str, vendor: Vendor, *, batch: bool) -> Path:
+    if not (folder.parent / "store").exists():
+        write_store(folder.parent / "store")
+    folder.mkdir()
+    address = {"openai": f"{vendor.url}/v1", "anthropic": vendor.url}[provider]
+    settings = f'base_url = "{address}", key_variable = "", json_mode = true'
+    if provider == "anthropic":
+        settings = f'base_url = "{address}", key_variable = ""'
+    path = folder / "job.toml"
+    keys = "batch = true\nbatch_poll_s = 0.05" if batch else ""
+    path.write_text(JOB.format(provider=provider, settings=settings, batch=keys))
+    return path
+
+
+def run(path: Path) -> bytes:
+    run_job(load_job(path), path.parent, path.parent / "run")
+    return (path.parent / "run" / "scores.parquet").read_bytes()
+
+
+def test_a_job_in_batches_gives_the_bytes_of_live_calls(provider: str, vendor: Vendor, tmp_path: Path) -> None:
+    live = run(write_job(tmp_path / "live", provider, vendor, batch=False))
+    calls = len(vendor.live)
+    vendor.fate = lambda key, tries: "expired" if tries == 0 and int(key, 16) % 7 == 0 else ""
+    assert run(write_job(tmp_path / "batched", provider, vendor, batch=True)) == live
+    assert len(vendor.live) == calls
+    assert vendor.ran.total() == calls == len(vendor.ran)
+    assert 3 <= len(vendor.batches) < calls / 2
+    scores = pd.read_parquet(tmp_path / "live" / "run" / "scores.parquet")
+    assert (scores["status"] == "scored").any()
+    asked = json.loads((tmp_path / "batched" / "run" / "manifest.json").read_text())
+    assert f'"live": {calls}' in json.dumps(asked)
+
+
+def test_ctrl_c_leaves_the_batch_and_the_same_command_collects_it(vendor: Vendor, tmp_path: Path) -> None:
+    job = write_job(tmp_path / "job", "openai", vendor, batch=True)
+    vendor.polls = 10**9
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # or the program would ignore it, where we do
+    program = subprocess.Popen(
+        [sys.executable, "-m", "autointerp.cli", "run", str(job), "--out", str(tmp_path / "job" / "run")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    signal.signal(signal.SIGINT, before)
+    with program:
+        try:
+            while not vendor.batches or len([one for one in vendor.asked if one.startswith("GET")]) < 2:
+                assert program.poll() is None, program.stderr and program.stderr.read()
+                time.sleep(0.05)
+            program.send_signal(signal.SIGINT)
+            _, said = program.communicate(timeout=240)
+        finally:
+            program.kill()
+    assert program.returncode == 130, said
+    assert f"{len(vendor.batches[0].requests)} requests wait in batches, which go on" in said
+    assert "Traceback" not in said
+    vendor.polls = vendor.batches[0].polls = 1
+    first = set(vendor.batches[0].requests)
+    run(job)
+    assert not [batch for batch in vendor.batches[1:] if first & set(batch.requests)]
+    assert set(vendor.ran.values()) == {1}
+
+    async def rows() -> list[str]:
+        async with Ledger(tmp_path / "job" / "ledger.sqlite") as ledger:
+            return [row.state for row in ledger.batches.rows()]
+
+    assert set(asyncio.run(rows())) == {"done"}
+
+
+def test_a_provider_without_batches_is_refused(vendor: Vendor, tmp_path: Path) -> None:
+    path = write_job(tmp_path / "job", "openai", vendor, batch=True)
+    path.write_text(path.read_text().replace('"openai"\nname = "m"', '"openai_compatible"\nname = "m"'))
+    with pytest.raises(BadJob, match="openai_compatible takes no batches; openai and anthropic do"):
+        run(path)
