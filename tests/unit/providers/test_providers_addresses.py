@@ -9,7 +9,7 @@ import pytest
 from loopback_server import Answer, Server
 from provider_samples import chat_request, echo_request
 
-from autointerp.errors import BadInput, BadReply, ProviderError, ProviderRefused, Transient
+from autointerp.errors import BadInput, BadReply, NotFound, ProviderError, Transient
 from autointerp.protocols import Provider, Request
 from autointerp.providers.anthropic_provider import AnthropicProvider
 from autointerp.providers.openai_compatible import OpenAICompatibleProvider
@@ -68,7 +68,7 @@ async def test_no_answer_in_time(server: Server, name: str) -> None:
 async def test_no_such_path_or_model(server: Server, name: str) -> None:
     server.answers = [Answer({"error": {"message": "model `m` not found"}}, 404)]
     error, address = await failure(name, server.url)
-    assert type(error) is ProviderRefused
+    assert type(error) is NotFound
     assert str(error).startswith(f"{address}: the server knows no such address or model (check base_url")
     assert "model `m` not found" in str(error)
     assert server.asked[0][0] == address.removeprefix(server.url.removesuffix("/v1"))  # the address is the true one
