@@ -55,7 +55,7 @@ def run(
     folder = out or job.parent / "runs" / loaded.name
     again = once_more(loaded, folder) if only_unscored else loaded
     if again is None:
-        sys.stderr.write(f"autointerp: nothing failed in {folder}, so nothing is asked again\n")
+        complain(f"autointerp: nothing failed in {folder}, so nothing is asked again")
     else:
         run_job(again, job.parent, folder)
     summary = summarise(folder)
