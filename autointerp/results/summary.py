@@ -34,6 +34,7 @@ __all__ = ["summarise", "write_ranking"]
 
 _MAIN = (Role.EXPLANATION.value, Role.BASELINE.value)
 _SEED = 0  # of the bootstrap over units; a run's summary is a function of its table
+_CONSTANT = "constant"  # the second part of the names of the predictor that says the same everywhere
 
 
 def summarise(folder: Path) -> dict[str, Any]:
@@ -166,8 +167,9 @@ def _rankings(frame: pd.DataFrame, first: str, level: float) -> dict[str, list[d
     baselines."""
     role = Role.EXPLANATION.value if (frame["role"] == Role.EXPLANATION.value).any() else Role.BASELINE.value
     rows = frame[(frame["role"] == role) & frame["control_subject"].isna()]
-    if role == Role.BASELINE.value:  # the constant ranks nothing, and must not stand in the place of one that does
-        rows = rows[rows["scorer"].isin(rows.loc[rows["status"] == "scored", "scorer"])]
+    if role == Role.BASELINE.value:  # the constant ranks nothing, also where a protocol counts it as 0
+        ranks = (rows["status"] == "scored") & (rows["scorer"].str.split(".").str[1] != _CONSTANT)
+        rows = rows[rows["scorer"].isin(rows.loc[ranks, "scorer"])]
     names = sorted(set(rows["scorer"]), key=lambda name: (not name.startswith(first + "."), name.count("."), name))
     return {name: _ranking(rows[rows["scorer"] == name], frame[frame["scorer"] == name], level) for name in names}
 

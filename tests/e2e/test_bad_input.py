@@ -306,6 +306,17 @@ def test_a_run_without_a_model_ranks_by_the_baselines(run: Run, finished: Path) 
     assert {(place["scorer"], place["explanation"]) for place in ranking} == {("openai.token_lookup", None)}
 
 
+def test_a_constant_that_a_protocol_counts_as_zero_ranks_nothing(run: Run, folder: Path) -> None:
+    bare = '[statistics]\nresamples = 100\n[[presets]]\nname = "tm"\n[baselines]\nunits = "all"\n'
+    (folder / "tm.toml").write_text(f'name = "tm"\n[store]\npath = "store"\n{bare}')
+    code, out, _ = run("run", folder / "tm.toml", "--out", folder / "run", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["summary"]["feature"]["tm.constant"]["mean"] == 0.0
+    assert list(found["rankings"]) == ["tm.token_lookup"]
+    assert found["ranking"][0]["score"] > 0.5  # a planted feature that fires on one token
+
+
 def test_an_explanation_does_nothing_to_a_terminal(run: Run, finished: Path) -> None:
     hostile = "a\x1b[2J\x9b31m\u202e\x85autointerp: done [red]"
     table = pq.read_table(finished / "scores.parquet")
