@@ -55,7 +55,8 @@ class LedgeredModel:
 
     pacing: when calls may be made; models that share an account share one. replay_only: never asks; a request that the
     ledger does not know raises NotInLedger, or the error it ended in when it was asked. retries: applied to Transient
-    errors only; each failed attempt is recorded, and a retry that waits is not an open call. sleep: how to wait.
+    errors and, less often, to a BadReply; each failed attempt is recorded, and a retry that waits is not an open call.
+    sleep: how to wait.
     """
 
     def __init__(
