@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 from autointerp.errors import BadReply, NotInLedger, ProviderError, WaitedTooLong
@@ -21,12 +21,12 @@ from autointerp.protocols import (
     Provider,
     Reply,
     Request,
-    request_key,
 )
 from autointerp.providers.ledger import Ledger
 from autointerp.providers.pacing import PacedCall, Pacing
 from autointerp.providers.retries import Patience, RetryPolicy, retried
 from autointerp.providers.token_estimate import TokenEstimate
+from autointerp.providers.wire import NamedRequest, named_request
 from autointerp.types import Usage
 
 __all__ = ["Counters", "LedgeredModel"]
@@ -126,22 +126,23 @@ class LedgeredModel:
     async def _answer(self, request: Request) -> tuple[str, Reply]:
         if request.model != self._model:
             raise ValueError(f"a request for {request.model} was given to {self._model}")
-        key = request_key(self.provider, request)
-        reply = await self._ledger.find(key)
+        named = named_request(self.provider, request)
+        reply = await self._ledger.find(named.key)
         if reply is None:
-            return key, await self._new(key, request)
+            return named.key, await self._new(named, request)
         self.counters.replayed += 1
         self.counters.replayed_usage += reply.usage
-        return key, _fitting(request, reply)
+        return named.key, _fitting(request, reply)
 
-    async def _new(self, key: str, request: Request) -> Reply:
+    async def _new(self, named: NamedRequest, request: Request) -> Reply:
+        key = named.key
         try:
             if self._replay_only:
                 raise self._ledger.failure(key) or NotInLedger(
                     f"the ledger {self._ledger.name} has no reply of {self._model} for the request {key[:16]}: "
                     "allow live calls, or replay with the ledger of that run"
                 )
-            reply, started = await self._ledger.joined(key, lambda: self._ask(key, request))
+            reply, started = await self._ledger.joined(key, lambda: self._ask(named, request))
         except ProviderError:
             self.counters.failed += 1
             raise
@@ -153,19 +154,21 @@ class LedgeredModel:
             self.counters.replayed_usage += reply.usage
         return reply
 
-    async def _ask(self, key: str, request: Request) -> Reply:
-        jitter = random.Random(key)  # waits differ between requests; no result depends on them
+    async def _ask(self, named: NamedRequest, request: Request) -> Reply:
+        jitter = partial(random.Random, named.key)  # waits differ between requests; no result depends on them
         patience = Patience(self._retries.max_wait_s)
-        with _entered(self._asking):
+        with _Entered(self._asking):
             try:
                 return await retried(
-                    lambda: self._attempt(request, patience), self._retries, self._wait, jitter, patience
+                    lambda: self._attempt(named, request, patience), self._retries, self._wait, jitter, patience
                 )
             except WaitedTooLong as error:  # recorded too, so that a replay ends in the same
-                await self._ledger.record(self.provider, request, error, asked_at=datetime.now(UTC), seconds=0.0)
+                await self._ledger.record(
+                    self.provider, request, error, asked_at=datetime.now(UTC), seconds=0.0, named=named
+                )
                 raise
 
-    async def _attempt(self, request: Request, patience: Patience) -> Reply:
+    async def _attempt(self, named: NamedRequest, request: Request, patience: Patience) -> Reply:
         with self._interruptible():
             call = await self.pacing.begin(self._estimate.of(request), patience, type(request).__name__)
         with call:
@@ -173,7 +176,9 @@ class LedgeredModel:
             asked_at, start = datetime.now(UTC), time.monotonic()
             outcome = await self._outcome(request, call)
             seconds = time.monotonic() - start
-        outcome = await self._ledger.record(self.provider, request, outcome, asked_at=asked_at, seconds=seconds)
+        outcome = await self._ledger.record(
+            self.provider, request, outcome, asked_at=asked_at, seconds=seconds, named=named
+        )
         if isinstance(outcome, ProviderError):
             raise outcome
         return outcome
@@ -192,24 +197,27 @@ class LedgeredModel:
         with self._interruptible():
             await self._sleep(seconds)
 
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
+    def _interruptible(self) -> _Entered:
         """Around waiting with no call open: `finish` ends it."""
         if self._finished:
             raise asyncio.CancelledError
-        with _entered(self._waiting):
-            yield
+        return _Entered(self._waiting)
 
 
-@contextmanager
-def _entered(tasks: set[asyncio.Task[Any]]) -> Iterator[None]:
+class _Entered:
     """The running task is in the set for as long as the block takes."""
-    task = cast("asyncio.Task[Any]", asyncio.current_task())  # a coroutine that runs is in one
-    tasks.add(task)
-    try:
-        yield
-    finally:
-        tasks.discard(task)
+
+    __slots__ = ("_task", "_tasks")
+
+    def __init__(self, tasks: set[asyncio.Task[Any]]) -> None:
+        self._tasks = tasks
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task())  # a coroutine that runs is in one
+
+    def __enter__(self) -> None:
+        self._tasks.add(self._task)
+
+    def __exit__(self, *_: object) -> None:
+        self._tasks.discard(self._task)
 
 
 def _fitting(request: Request, reply: Reply) -> Reply:

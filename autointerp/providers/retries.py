@@ -66,14 +66,15 @@ async def retried(
     ask: Callable[[], Awaitable[T]],
     policy: RetryPolicy,
     sleep: Callable[[float], Awaitable[object]],
-    jitter: random.Random,
+    jitter: Callable[[], random.Random],
     patience: Patience,
 ) -> T:
     """The result of `ask()`, asked again after each Transient error and BadReply until the attempts are used up.
 
-    Raises the last error then, and WaitedTooLong where a wait would be more than `patience` has left.
+    jitter: makes what the waits are drawn with, once there is one. Raises the last error then, and WaitedTooLong where a wait would be more than `patience` has left.
     """
     failures = counted = bad = 0
+    draw: random.Random | None = None
     while True:
         try:
             return await ask()
@@ -83,6 +84,7 @@ async def retried(
             bad += isinstance(error, BadReply)
             if counted >= policy.attempts or bad >= policy.bad_replies:
                 raise
-            wait = policy.wait_s(failures, error, jitter)
+            draw = draw or jitter()
+            wait = policy.wait_s(failures, error, draw)
             patience.spend(wait, error)
         await sleep(wait)
