@@ -10,6 +10,10 @@ from typing import Generic, TypeVar
 
 __all__ = ["Gathered"]
 
+# How often the event loop goes round before a batch begins: at once where nothing else goes on, and where much does, what
+# others bring meanwhile goes along. A batch costs a change of threads and back.
+_TURNS = 6
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -33,7 +37,7 @@ class Gathered(Generic[T, R]):
         self._waiting.append((item, done))
         if not self._begun:
             self._begun = True
-            loop.call_soon(self._begin, loop)
+            loop.call_soon(self._begin_soon, loop, _TURNS)
         return await done
 
     async def finish(self) -> None:
@@ -41,6 +45,12 @@ class Gathered(Generic[T, R]):
         while self._begun:
             await (asyncio.sleep(0) if self._under_way is None else asyncio.wait([self._under_way]))
         self._thread.shutdown()
+
+    def _begin_soon(self, loop: asyncio.AbstractEventLoop, turns: int) -> None:
+        if turns:
+            loop.call_soon(self._begin_soon, loop, turns - 1)
+        else:
+            self._begin(loop)
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         batch, self._waiting = self._waiting, []
@@ -52,7 +62,7 @@ class Gathered(Generic[T, R]):
     ) -> None:
         self._under_way, self._begun = None, bool(self._waiting)
         if self._begun:
-            self._begin(loop)
+            self._begin_soon(loop, _TURNS)
         error = work.exception()  # whatever it is, nobody may be left waiting
         results = [] if error else work.result()
         for number, done in enumerate(waiting):

@@ -78,7 +78,7 @@ class FaultServer:
     """What goes wrong, with which share of the calls.
 
     passing: of single calls, each request's later ones come through; lasting: whenever the request comes.
-    wait_s: what Retry-After says; slow_s: how long an answer takes that takes too long.
+    wait_s: what Retry-After says; slow_s: how long an answer takes that takes too long; delay_s: how long any takes.
     """
 
     passing: Sequence[Fault] = ()
@@ -88,6 +88,7 @@ class FaultServer:
     seed: int = 0
     wait_s: float = 0.05
     slow_s: float = 30.0
+    delay_s: float = 0.0
     url: str = ""
     seen: list[Seen] = field(default_factory=list)
     _times: Counter[str] = field(default_factory=Counter)
@@ -147,6 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, fault: Fault | None, whole: bytes) -> None:
         server = self.server_of
+        time.sleep(server.delay_s)
         if fault is Fault.DROPPED:
             self.close_connection = True
             return
