@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 
 __all__ = ["Gathered"]
 
-# How often the event loop goes round before a batch begins: at once where nothing else goes on, and where much does, what
-# others bring meanwhile goes along. A batch costs a change of threads and back.
+# How often the event loop goes round before a batch begins: at once where nothing else goes on, and where much does,
+# what others bring meanwhile goes along. A batch costs a change of threads and back.
 _TURNS = 6
 
 T = TypeVar("T")

@@ -126,7 +126,8 @@ class Ledger:
         """Writes one call. When this returns the call is on the disk; a failure to write is raised.
 
         asked_at: an aware time; seconds: how long the call took; cost_usd: None where the price is unknown; named:
-        `named_request` of provider and request, from who has it already. Returns what a replay will find: the outcome, or the reply that was there before it (of another process, say).
+        `named_request` of provider and request, from who has it already. Returns what a replay will find: the outcome,
+        or the reply that was there before it (of another process, say).
         """
         named = named or named_request(provider, request)
         row = _row(provider, request, named, outcome, asked_at, seconds, cost_usd)

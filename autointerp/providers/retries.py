@@ -71,7 +71,8 @@ async def retried(
 ) -> T:
     """The result of `ask()`, asked again after each Transient error and BadReply until the attempts are used up.
 
-    jitter: makes what the waits are drawn with, once there is one. Raises the last error then, and WaitedTooLong where a wait would be more than `patience` has left.
+    jitter: makes what the waits are drawn with, once there is one. Raises the last error when they are, and
+    WaitedTooLong where a wait would be more than `patience` has left.
     """
     failures = counted = bad = 0
     draw: random.Random | None = None

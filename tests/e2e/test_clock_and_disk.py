@@ -8,7 +8,6 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import cycle
 from pathlib import Path
@@ -47,12 +46,12 @@ controls = false
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_store(tmp_path / "store", blocks=120)
     shorten_waits(monkeypatch)
     for name in ("write_figures", "write_report"):
         monkeypatch.setattr(f"autointerp.results.run_folder.{name}", lambda folder: folder)
-    yield tmp_path
+    return tmp_path
 
 
 def run(folder: Path, server: FaultServer, name: str) -> bytes:

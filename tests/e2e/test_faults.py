@@ -1,13 +1,13 @@
 """Whole jobs on a server of which a third of the calls goes wrong: every unit ends as it would have, or says why not.
 
-| fault                                            | how it ends                            | what the ledger holds          |
-| ------------------------------------------------ | -------------------------------------- | ------------------------------ |
-| 429, 500, 503, a timeout, a trickle, a cut or    | asked again, scored as without         | each failed call, then the one |
-| closed connection                                |                                        | answer                         |
-| truncated JSON, no choices, HTML with status 200 | asked twice more, then Unscored,       | each failed call; asked again  |
-|                                                  | `bad_reply`                            | by the next run                |
-| a refusal                                        | Unscored, `refusal`                    | one answer, which stands       |
-| a level too few                                  | Unscored, `parse_failure`              | one answer, which stands       |
+| fault                              | how it ends                                     | what the ledger holds       |
+| ---------------------------------- | ----------------------------------------------- | --------------------------- |
+| 429, 500, 503, a timeout, a        | asked again, scored as without                  | each failed call, then the  |
+| trickle, a cut connection          |                                                 | one answer                  |
+| truncated JSON, no choices, HTML   | asked twice more, then Unscored, `bad_reply`    | each failed call; the next  |
+| with status 200                    |                                                 | run asks again              |
+| a refusal                          | Unscored, `refusal`                             | one answer, which stands    |
+| a level too few                    | Unscored, `parse_failure`                       | one answer, which stands    |
 """
 
 from __future__ import annotations
