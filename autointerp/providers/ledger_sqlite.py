@@ -27,8 +27,8 @@ _INSERT = insert(calls).on_conflict_do_nothing()
 _ONE = "SELECT key, reply FROM calls WHERE key = ? AND status = 'answered'"
 _MANY = "SELECT key, reply FROM calls WHERE key IN (SELECT value FROM json_each(?)) AND status = 'answered'"
 
-# One statement records many calls: each one that runs hands Python's lock over and takes it back, for which a busy event
-# loop makes it wait. A longer batch takes several statements.
+# One statement records many calls: each one that runs hands Python's lock over and takes it back, for which a busy
+# event loop makes it wait. A longer batch takes several statements.
 _TOGETHER = 64
 _COLUMNS = tuple(column.name for column in calls.columns if not column.primary_key)
 _values_of = itemgetter(*_COLUMNS)
