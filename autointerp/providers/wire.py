@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
@@ -33,9 +32,14 @@ def _fields(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in _names(type(value))}
 
 
-@cache
+_NAMES: dict[type[Any], tuple[str, ...]] = {}
+
+
 def _names(cls: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(cls))
+    """Those of a class's fields, looked up once."""
+    if cls not in _NAMES:
+        _NAMES[cls] = tuple(field.name for field in fields(cls))
+    return _NAMES[cls]
 
 
 def _body(value: Request | Reply) -> dict[str, Any]:
@@ -69,7 +73,7 @@ def named_request(provider: str, request: Request) -> NamedRequest:
 
 
 @cache
-def _around_provider(names: Iterable[str]) -> tuple[list[str], list[str]]:
+def _around_provider(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """The names that stand before "provider" in the order of canonical JSON, and those after it."""
     return [name for name in names if name < "provider"], [name for name in names if name > "provider"]
 
