@@ -22,15 +22,15 @@ from support.stores import write_store
 
 from autointerp.providers import Ledger
 
-KILLS = int(os.environ.get("KILLS", "8"))
+KILLS = int(os.environ.get("KILLS", "6"))
 CONCURRENCY = 8
 JOB = """
 name = "killed"
 [store]
 path = "../store"
 [units]
-features = [0, 1, 3]
-neurons = [0, 1]
+features = [0, 1]
+neurons = [0]
 [baselines]
 units = "none"
 [model]
@@ -100,7 +100,7 @@ def test_kill_at_random_instants(folders: Path) -> None:
         reference, _ = whole_run(runs, new_job(folders, server, next(numbers)))
         expected = (reference / "run" / "scores.parquet").read_bytes()
         distinct = {one.prompt for one in server.seen}
-        assert len(distinct) == len(server.seen) == len(recorded(reference)) > 50
+        assert len(distinct) == len(server.seen) == len(recorded(reference)) > 40
         _, took_s = whole_run(runs, new_job(folders, server, next(numbers)))  # the first one was slower
 
         kills, folder, known = 0, new_job(folders, server, next(numbers)), set[str]()
