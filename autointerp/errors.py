@@ -17,7 +17,8 @@
         │   │                              carries `retry_after_s` when the server said how long to wait
         │   └── RateLimited                429
         ├── WaitedTooLong                  the bound on waiting for a server that says "later" is used up
-        ├── BadReply                       the server answered, but not with a reply of the protocol
+        ├── BadReply                       the server answered, but not with a reply of the protocol: asked again a
+        │                                  few times
         ├── ContextOverflow                the prompt is longer than the model's context
         └── NotInLedger                    replay only: this request was never recorded
 
@@ -141,7 +142,10 @@ class WaitedTooLong(ProviderError):
 
 
 class BadReply(ProviderError):
-    """The server answered with something that is not a reply of its protocol (HTML, cut JSON, no choices)."""
+    """The server answered with something that is not a reply of its protocol (HTML, cut JSON, no choices).
+
+    Asked again a few times; what is no reply then is taken for the server's way with this request.
+    """
 
     reason = Reason.BAD_REPLY
 

@@ -13,7 +13,7 @@ That holds for several processes on one ledger, too: who records a second answer
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
@@ -38,7 +38,13 @@ from autointerp.providers.ledger_batches import BatchTable
 from autointerp.providers.ledger_database import open_database
 from autointerp.providers.ledger_statistics import EVERY_CALL, LedgerStatistics, Selection, statistics_of, stored_time
 from autointerp.providers.ledger_tables import calls, storable
-from autointerp.providers.wire import reply_from_json, reply_to_json, request_from_json, request_to_json
+from autointerp.providers.wire import (
+    NamedRequest,
+    named_request,
+    reply_from_json,
+    reply_to_json,
+    request_from_json,
+)
 from autointerp.types import Usage
 
 __all__ = ["Ledger"]
@@ -118,18 +124,21 @@ class Ledger:
         seconds: float,
         cost_usd: float | None = None,
         batch: str | None = None,
+        named: NamedRequest | None = None,
     ) -> Reply | ProviderError:
         """Writes one call. When this returns the call is on the disk; a failure to write is raised.
 
         asked_at: an aware time; seconds: how long the call took; cost_usd: None where the price is unknown; batch: the
-        vendor's id of the batch that brought it, None for a live call. Returns what a replay will find: the outcome, or
-        the reply that was there before it (of another process, say).
+        vendor's id of the batch that brought it, None for a live call; named: `named_request` of provider and request,
+        from who has it already. Returns what a replay will find: the outcome, or the reply that was there before it (of
+        another process, say).
         """
-        row = _row(provider, request, outcome, asked_at, seconds, cost_usd, batch)
+        named = named or named_request(provider, request)
+        row = _row(provider, request, named, outcome, asked_at, seconds, cost_usd, batch)
         first = await self._writes(row)
         return self._reply(row["key"], first) or outcome
 
-    async def joined(self, key: str, ask: Callable[[], Awaitable[Reply]]) -> tuple[Reply, bool]:
+    async def joined(self, key: str, ask: Callable[[], Coroutine[Any, Any, Reply]]) -> tuple[Reply, bool]:
         """The reply of `ask()`, run once for all who wait for the same key; and whether this caller started it.
 
         A caller that is cancelled leaves the call running: it is paid for, so its reply is recorded.
@@ -137,7 +146,7 @@ class Ledger:
         task = self._in_flight.get(key)
         started = task is None
         if task is None:
-            task = asyncio.create_task(_awaited(ask))
+            task = asyncio.create_task(ask())
             self._in_flight[key] = task
             task.add_done_callback(lambda done: self._landed(key, done))
         return await asyncio.shield(task), started
@@ -208,9 +217,7 @@ class Ledger:
     def _write(self, rows: list[Mapping[str, Any]]) -> list[str | None]:
         """Commits calls; for each one, the reply that was there before it."""
         with self._database.explained():
-            with self._database.engine.begin() as connection:
-                new = self._database.insert(connection, rows)
-            if new == len(rows):
+            if self._database.record(rows) == len(rows):
                 return [None] * len(rows)
             found = self._database.replies([row["key"] for row in rows if row["status"] == "answered"])
         return [found[row["key"]] if row["status"] == "answered" else None for row in rows]
@@ -219,10 +226,6 @@ class Ledger:
         del self._in_flight[key]
         if not task.cancelled():
             task.exception()  # seen, so that a failure whose callers were all cancelled is not reported as lost
-
-
-async def _awaited(ask: Callable[[], Awaitable[Reply]]) -> Reply:
-    return await ask()
 
 
 def _flaw(row: RowMapping) -> str | None:
@@ -246,6 +249,7 @@ def _flaw(row: RowMapping) -> str | None:
 def _row(
     provider: str,
     request: Request,
+    named: NamedRequest,
     outcome: Reply | ProviderError,
     asked_at: datetime,
     seconds: float,
@@ -255,11 +259,11 @@ def _row(
     failed = isinstance(outcome, ProviderError)
     usage = Usage() if isinstance(outcome, ProviderError) else outcome.usage
     return {
-        "key": request_key(provider, request),
+        "key": named.key,
         "provider": provider,
         "model": storable(request.model),
         "status": "failed" if failed else "answered",
-        "request": request_to_json(request),
+        "request": named.text,
         "reply": None if isinstance(outcome, ProviderError) else reply_to_json(outcome),
         "error": storable(f"{type(outcome).__name__}: {outcome}") if failed else None,
         "prompt_tokens": usage.prompt_tokens,

@@ -30,6 +30,9 @@ class Database(Protocol):
     def lock(self, connection: Connection) -> None:
         """Makes this transaction the only writer until it ends."""
 
+    def record(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Adds calls as `insert` does, in a transaction of their own. The hot path of a run, and one thread's."""
+
     def insert(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
         """Adds calls; one that is there already (same answered key, or the same failure) stays. How many were new."""
 

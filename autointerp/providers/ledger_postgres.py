@@ -104,6 +104,10 @@ class PostgresDatabase:
     def lock(self, connection: Connection) -> None:
         connection.exec_driver_sql(f"LOCK TABLE {calls.name} IN SHARE ROW EXCLUSIVE MODE")
 
+    def record(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        with self.engine.begin() as connection:
+            return self.insert(connection, rows)
+
     def insert(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
         """Writers that wait for one another's keys all take them in one order, so that no two wait in a circle.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 from autointerp.errors import BadReply, NotInLedger, ProviderError, WaitedTooLong
@@ -21,7 +21,6 @@ from autointerp.protocols import (
     Provider,
     Reply,
     Request,
-    request_key,
 )
 from autointerp.providers.batch.queue import NOTHING_IN_BATCHES, BatchQueue, BatchSettings, InBatches
 from autointerp.providers.batch.service import HasBatches
@@ -29,6 +28,7 @@ from autointerp.providers.ledger import Ledger
 from autointerp.providers.pacing import PacedCall, Pacing
 from autointerp.providers.retries import Patience, RetryPolicy, retried
 from autointerp.providers.token_estimate import TokenEstimate
+from autointerp.providers.wire import NamedRequest, named_request
 from autointerp.types import Usage
 
 __all__ = ["Counters", "LedgeredModel"]
@@ -60,9 +60,9 @@ class LedgeredModel:
 
     pacing: when calls may be made; models that share an account share one. replay_only: never asks; a request that the
     ledger does not know raises NotInLedger, or the error it ended in when it was asked. retries: applied to Transient
-    errors only; each failed attempt is recorded, and a retry that waits is not an open call. sleep: how to wait.
-    batch: ask in batches instead of one by one, where the provider's vendor takes them (else ValueError). What is asked
-    and the ledger's keys are the same.
+    errors and, less often, to a BadReply; each failed attempt is recorded, and a retry that waits is not an open call.
+    sleep: how to wait. batch: ask in batches instead of one by one, where the provider's vendor takes them (else
+    ValueError). What is asked and the ledger's keys are the same.
     """
 
     def __init__(
@@ -149,22 +149,23 @@ class LedgeredModel:
     async def _answer(self, request: Request) -> tuple[str, Reply]:
         if request.model != self._model:
             raise ValueError(f"a request for {request.model} was given to {self._model}")
-        key = request_key(self.provider, request)
-        reply = await self._ledger.find(key)
+        named = named_request(self.provider, request)
+        reply = await self._ledger.find(named.key)
         if reply is None:
-            return key, await self._new(key, request)
+            return named.key, await self._new(named, request)
         self.counters.replayed += 1
         self.counters.replayed_usage += reply.usage
-        return key, _fitting(request, reply)
+        return named.key, _fitting(request, reply)
 
-    async def _new(self, key: str, request: Request) -> Reply:
+    async def _new(self, named: NamedRequest, request: Request) -> Reply:
+        key = named.key
         try:
             if self._replay_only:
                 raise self._ledger.failure(key) or NotInLedger(
                     f"the ledger {self._ledger.name} has no reply of {self._model} for the request {key[:16]}: "
                     "allow live calls, or replay with the ledger of that run"
                 )
-            reply, started = await self._ledger.joined(key, lambda: self._ask(key, request))
+            reply, started = await self._ledger.joined(key, lambda: self._ask(named, request))
         except ProviderError:
             self.counters.failed += 1
             raise
@@ -176,22 +177,22 @@ class LedgeredModel:
             self.counters.replayed_usage += reply.usage
         return reply
 
-    async def _ask(self, key: str, request: Request) -> Reply:
-        jitter = random.Random(key)  # waits differ between requests; no result depends on them
+    async def _ask(self, named: NamedRequest, request: Request) -> Reply:
+        jitter = partial(random.Random, named.key)  # waits differ between requests; no result depends on them
         patience = Patience(self._retries.max_wait_s)
-        with _entered(self._asking):
+        with _Entered(self._asking):
             try:
                 if self._queue is not None:
                     with self._interruptible():
-                        return await self._queue.answer(key, request)
+                        return await self._queue.answer(named.key, request)
                 return await retried(
-                    lambda: self._attempt(request, patience), self._retries, self._wait, jitter, patience
+                    lambda: self._attempt(named, request, patience), self._retries, self._wait, jitter, patience
                 )
             except WaitedTooLong as error:  # recorded too, so that a replay ends in the same
-                await self._record(request, error, asked_at=datetime.now(UTC), seconds=0.0)
+                await self._record(request, error, asked_at=datetime.now(UTC), seconds=0.0, named=named)
                 raise
 
-    async def _attempt(self, request: Request, patience: Patience) -> Reply:
+    async def _attempt(self, named: NamedRequest, request: Request, patience: Patience) -> Reply:
         with self._interruptible():
             call = await self.pacing.begin(self._estimate.of(request), patience, type(request).__name__)
         with call:
@@ -199,7 +200,7 @@ class LedgeredModel:
             asked_at, start = datetime.now(UTC), time.monotonic()
             outcome = await self._outcome(request, call)
             seconds = time.monotonic() - start
-        outcome = await self._record(request, outcome, asked_at=asked_at, seconds=seconds)
+        outcome = await self._record(request, outcome, asked_at=asked_at, seconds=seconds, named=named)
         if isinstance(outcome, ProviderError):
             raise outcome
         return outcome
@@ -212,10 +213,11 @@ class LedgeredModel:
         asked_at: datetime,
         seconds: float,
         batch: str | None = None,
+        named: NamedRequest | None = None,
     ) -> Reply | ProviderError:
         """Writes down what came of one attempt; batch: the vendor's id of the batch that brought it, None: live."""
         return await self._ledger.record(
-            self.provider, request, outcome, asked_at=asked_at, seconds=seconds, batch=batch
+            self.provider, request, outcome, asked_at=asked_at, seconds=seconds, batch=batch, named=named
         )
 
     async def _record_of_batch(
@@ -253,24 +255,27 @@ class LedgeredModel:
         with self._interruptible():
             await self._sleep(seconds)
 
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
+    def _interruptible(self) -> _Entered:
         """Around waiting with no call open: `finish` ends it."""
         if self._finished:
             raise asyncio.CancelledError
-        with _entered(self._waiting):
-            yield
+        return _Entered(self._waiting)
 
 
-@contextmanager
-def _entered(tasks: set[asyncio.Task[Any]]) -> Iterator[None]:
+class _Entered:
     """The running task is in the set for as long as the block takes."""
-    task = cast("asyncio.Task[Any]", asyncio.current_task())  # a coroutine that runs is in one
-    tasks.add(task)
-    try:
-        yield
-    finally:
-        tasks.discard(task)
+
+    __slots__ = ("_task", "_tasks")
+
+    def __init__(self, tasks: set[asyncio.Task[Any]]) -> None:
+        self._tasks = tasks
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task())  # a coroutine that runs is in one
+
+    def __enter__(self) -> None:
+        self._tasks.add(self._task)
+
+    def __exit__(self, *_: object) -> None:
+        self._tasks.discard(self._task)
 
 
 def _fitting(request: Request, reply: Reply) -> Reply:

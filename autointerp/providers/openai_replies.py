@@ -102,12 +102,21 @@ def _generated(choice: Mapping[str, Any], request: ChatRequest) -> tuple[TokenLo
             TokenLogprobs(
                 str(token["token"]),
                 round(float(token["logprob"]), _DECIMALS),
-                {str(other["token"]): round(float(other["logprob"]), _DECIMALS) for other in token["top_logprobs"]},
+                _alternatives(token["top_logprobs"]),
             )
             for token in listed
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BadReply(f"the server's log-probabilities cannot be read ({error})") from error
+
+
+def _alternatives(listed: Any) -> dict[str, float]:
+    """By text. Tokens that share one (marks that end a message are all "") stand as the most likely of them."""
+    found: dict[str, float] = {}
+    for one in listed:
+        text, logprob = str(one["token"]), round(float(one["logprob"]), _DECIMALS)
+        found[text] = max(logprob, found.get(text, logprob))
+    return found
 
 
 def _number(value: Any) -> float | None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 from autointerp.protocols import ChatReply, ChatRequest, EchoReply, EchoRequest, Message, Reply, Request, TokenLogprobs
 from autointerp.types import Usage
 
-__all__ = ["canonical_json", "reply_from_json", "reply_to_json", "request_from_json", "request_to_json"]
+__all__ = [
+    "NamedRequest",
+    "canonical_json",
+    "named_request",
+    "reply_from_json",
+    "reply_to_json",
+    "request_from_json",
+    "request_to_json",
+]
 
 
 def canonical_json(value: Any) -> str:
@@ -19,7 +29,17 @@ def canonical_json(value: Any) -> str:
 
 def _fields(value: Any) -> dict[str, Any]:
     """A dataclass as an object, its own dataclasses left to the encoder: `asdict` would copy every number first."""
-    return {field.name: getattr(value, field.name) for field in fields(value)}
+    return {name: getattr(value, name) for name in _names(type(value))}
+
+
+_NAMES: dict[type[Any], tuple[str, ...]] = {}
+
+
+def _names(cls: type[Any]) -> tuple[str, ...]:
+    """Those of a class's fields, looked up once."""
+    if cls not in _NAMES:
+        _NAMES[cls] = tuple(field.name for field in fields(cls))
+    return _NAMES[cls]
 
 
 def _body(value: Request | Reply) -> dict[str, Any]:
@@ -29,6 +49,33 @@ def _body(value: Request | Reply) -> dict[str, Any]:
 def request_to_json(request: Request) -> str:
     """`request_from_json` inverts it."""
     return canonical_json(_body(request))
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRequest:
+    """What the ledger needs of a request: `request_key` of it, and `request_to_json`."""
+
+    key: str
+    text: str
+
+
+def named_request(provider: str, request: Request) -> NamedRequest:
+    """Both at the price of one. The key is the hash of the same JSON, with the provider at its place among the fields.
+
+    As in that JSON, a number that is not finite raises ValueError.
+    """
+    body = _body(request)
+    before, after = (
+        canonical_json({name: body[name] for name in part})[1:-1] for part in _around_provider(tuple(body))
+    )
+    named = f'{{{before},"provider":{canonical_json(provider)},{after}}}'
+    return NamedRequest(hashlib.sha256(named.encode()).hexdigest(), f"{{{before},{after}}}")
+
+
+@cache
+def _around_provider(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """The names that stand before "provider" in the order of canonical JSON, and those after it."""
+    return [name for name in names if name < "provider"], [name for name in names if name > "provider"]
 
 
 def request_from_json(text: str) -> Request:

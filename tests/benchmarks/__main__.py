@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 BENCHMARKS = (
+    "bench_engine",
     "bench_harvest",
     "bench_ledger",
     "bench_pacing",

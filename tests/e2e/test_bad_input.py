@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.stores import PLANTED, refresh_manifest, write_store
+from support.waits import shorten_waits
 from test_job import Reader
 
 from autointerp import cli, registry
@@ -205,7 +206,10 @@ def server(status: int, body: bytes) -> Iterator[str]:
         ),
     ],
 )
-def test_a_server_that_answers_garbage(run: Run, folder: Path, body: bytes, complaint: str) -> None:
+def test_a_server_that_answers_garbage(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, body: bytes, complaint: str
+) -> None:
+    shorten_waits(monkeypatch)
     with server(200, body) as address:
         job = change(folder, "http://127.0.0.1:9/v1", address)
         code, out, said = run("run", job, "--out", folder / "run")
@@ -258,6 +262,8 @@ def test_peer_defect_what_failed_can_be_run_again_and_alone(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, first_code: int
 ) -> None:
     """A peer stored a 20% score when the account was empty, and could not score that unit again."""
+
+    shorten_waits(monkeypatch)
 
     class Failing(Reader):
         asked = []  # noqa: RUF012

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from support.stores import PLANTED, PLANTED_NEURONS, write_store
+from support.waits import shorten_waits
 
 from autointerp import registry
 from autointerp.errors import Authentication, AutointerpError, BadInput, BadReply, NotInLedger
@@ -258,11 +259,12 @@ def test_replay_only_never_asks(stores: Path, tmp_path: Path, reader: type[Reade
 
 @pytest.mark.parametrize("kind", ["ChatRequest", "EchoRequest"])
 def test_peer_defect_failed_calls_are_unscored_and_never_zero(
-    stores: Path, tmp_path: Path, reader: type[Reader], kind: str
+    stores: Path, tmp_path: Path, reader: type[Reader], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """A failed call must not become an all-zero prediction that is scored (PEERS: OAI, TDB, NP, DEL)."""
     (tmp_path / "store").symlink_to(stores / "store")
     (tmp_path / "control").symlink_to(stores / "control")
+    shorten_waits(monkeypatch)
     reader.fails = {kind: BadReply("the server answered with HTML")}
     path = write_job(tmp_path, features="0, 1", neurons="0")
     out = run_job(load_job(path), tmp_path, tmp_path / "run")

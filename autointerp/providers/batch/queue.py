@@ -465,7 +465,7 @@ class BatchQueue:
                 paced.answered(Usage())
                 return result
 
-        return await retried(once, self._retries, self._sleep, random.Random(str(sort)), patience)
+        return await retried(once, self._retries, self._sleep, partial(random.Random, str(sort)), patience)
 
     async def _persistently(self, sort: Hashable, call: Callable[[], Awaitable[T]]) -> T:
         """As `_called`, and again for as long as the vendor cannot be reached: the batch is there, and paid."""

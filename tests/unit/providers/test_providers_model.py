@@ -89,10 +89,10 @@ async def test_a_replay_repeats_the_failure_of_the_run_it_replays(ledger: Ledger
 
 async def test_transient_errors_are_retried_with_the_servers_wait_and_recorded(ledger: Ledger) -> None:
     clock = Clock()
-    provider = sequence(RateLimited("429", 17.0), Transient("503"), Transient("cut"), chat_reply())
+    provider = sequence(RateLimited("429", 0.2), Transient("503"), Transient("cut"), chat_reply())
     model = LedgeredModel(provider, "m", ledger, sleep=clock.sleep)
     assert (await model.chat(chat_request()))[1] == chat_reply()
-    assert clock.slept[0] == 17.0
+    assert clock.slept[0] == 0.2
     assert 1.0 <= clock.slept[1] <= 2.0 <= clock.slept[2] <= 4.0
     assert (model.counters.live, model.counters.attempts, model.counters.failed) == (1, 4, 0)
     assert (ledger.statistics().answered, ledger.statistics().failed) == (1, 3)
@@ -107,9 +107,21 @@ async def test_retries_end(ledger: Ledger) -> None:
     assert ledger.get(request_key("scripted", chat_request())) is None
 
 
-@pytest.mark.parametrize(
-    "error", [Authentication("401"), Quota("no credit"), BadReply("HTML"), ContextOverflow("long")]
-)
+async def test_what_is_no_reply_is_asked_for_a_few_times(ledger: Ledger) -> None:
+    policy = RetryPolicy(bad_replies=3)
+    page, later = BadReply("HTML"), Transient("503")
+    answered = LedgeredModel(sequence(page, page, "yes"), "m", ledger, retries=policy, sleep=Clock().sleep)
+    assert (await answered.chat(chat_request()))[1].text == "yes"
+    assert (answered.counters.live, answered.counters.attempts) == (1, 3)
+    for outcomes in ([page] * 3, [page, later, page, later, page]):
+        model = LedgeredModel(sequence(*outcomes), "m", ledger, retries=policy, sleep=Clock().sleep)
+        with pytest.raises(BadReply):
+            await model.chat(chat_request("another"))
+        assert model.counters.attempts == len(outcomes)
+    assert (ledger.statistics().answered, ledger.statistics().failed) == (1, 2 + 3 + 5)
+
+
+@pytest.mark.parametrize("error", [Authentication("401"), Quota("no credit"), ContextOverflow("long")])
 async def test_what_retrying_cannot_help_is_asked_once(ledger: Ledger, error: Exception) -> None:
     clock = Clock()
     provider = ScriptedProvider({"": error})
@@ -126,7 +138,7 @@ async def test_a_reply_of_another_kind_or_shape_is_a_failure_and_never_stored(le
         (echo_request("a\t_\n"), echo_reply()),  # two rows for one slot
         (echo_request(candidates=("0",)), echo_reply()),
     ):
-        model = LedgeredModel(sequence(reply), "m", ledger)
+        model = LedgeredModel(sequence(reply), "m", ledger, retries=RetryPolicy(bad_replies=1))
         with pytest.raises(BadReply):
             await (model.chat(request) if isinstance(request, ChatRequest) else model.echo(request))
     assert ledger.statistics().answered == 0

@@ -31,6 +31,7 @@ from autointerp.providers.ledger_export import export_jsonl
 from autointerp.providers.model import LedgeredModel
 from autointerp.providers.openai_compatible import OpenAICompatibleProvider
 from autointerp.providers.openai_errors import ERRORS
+from autointerp.providers.retries import RetryPolicy
 from autointerp.types import Usage
 
 SECRET = "sk-planted-0123456789abcdef"
@@ -295,7 +296,7 @@ async def test_the_key_is_nowhere_but_in_the_header(
     caplog.set_level("DEBUG")
     loud = failure(f"Incorrect API key provided: {SECRET}.")  # a server that repeats what it was given
     server.answers = [Answer(loud, 401), Answer(loud, 403), Answer(loud), Answer(completion())]
-    model = LedgeredModel(provider, "m", ledger)
+    model = LedgeredModel(provider, "m", ledger, retries=RetryPolicy(bad_replies=1))
     seen = [repr(provider), repr(model)]
     for text in ("one", "two", "three"):
         with pytest.raises(ProviderError) as caught:

@@ -117,7 +117,7 @@ async def failing_with(errors: list[ProviderError], policy: RetryPolicy) -> tupl
         raise errors.pop(0)
 
     with pytest.raises(ProviderError) as caught:
-        await retried(ask, policy, sleep, random.Random(0), Patience(policy.max_wait_s))
+        await retried(ask, policy, sleep, lambda: random.Random(0), Patience(policy.max_wait_s))
     return slept, caught.value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
 
@@ -10,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autointerp.protocols import ChatReply, ChatRequest, EchoReply, EchoRequest, Message, TokenLogprobs, request_key
-from autointerp.providers.wire import canonical_json, reply_from_json, reply_to_json, request_from_json, request_to_json
+from autointerp.providers.wire import (
+    canonical_json,
+    named_request,
+    reply_from_json,
+    reply_to_json,
+    request_from_json,
+    request_to_json,
+)
 from autointerp.types import Usage
 
 # Any text, lone surrogates included: corpora hold broken text, and servers cut emoji in two.
@@ -111,3 +119,20 @@ def test_replies_of_before_hidden_and_written_tokens_were_counted_keep_their_byt
     new = ChatReply("hi", "stop", "m", Usage(3, 2, 1, cache_write_tokens=2, reasoning_tokens=1))
     assert json.loads(reply_to_json(new))["usage"] == {**old, "cache_write_tokens": 2, "reasoning_tokens": 1}
     assert sum([new.usage, new.usage], Usage()) == Usage(6, 4, 2, 4, 2)
+
+
+@given(texts, chats | echoes)
+def test_key_and_json_made_together_are_those_made_apart(provider: str, request: ChatRequest | EchoRequest) -> None:
+    named = named_request(provider, request)
+    assert named.key == request_key(provider, request)
+    assert named.text == request_to_json(request)
+
+
+def test_a_key_that_was_written_down() -> None:
+    """Ledgers hold keys for years, so the text that is hashed is spelled out here."""
+    request = ChatRequest("m", (Message("user", "hi"),), 8)
+    text = (
+        '{"json_mode":false,"kind":"ChatRequest","max_tokens":8,"messages":[{"content":"hi","role":"user"}],"model":"m",'
+        '"provider":"p","sample":0,"seed":null,"stop":[],"temperature":0.0,"top_logprobs":0}'
+    )
+    assert named_request("p", request).key == hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,123 @@
+"""kill -9 at random instants of a run: what was recorded is kept and not asked again, and the scores are the same.
+
+The suite kills a few times; KILLS=50 python -m pytest tests/e2e/test_kill.py kills fifty times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import time
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+import pytest
+from support.fault_server import FaultServer, serving_faults
+from support.forked_runs import ForkedRuns, forked_runs
+from support.stores import write_store
+
+from autointerp.providers import Ledger
+
+KILLS = int(os.environ.get("KILLS", "6"))
+CONCURRENCY = 8
+JOB = """
+name = "killed"
+[store]
+path = "../store"
+[units]
+features = [0, 1]
+neurons = [0]
+[baselines]
+units = "none"
+[model]
+provider = "openai_compatible"
+name = "m"
+concurrency = {concurrency}
+settings = {{ base_url = "{url}/v1", key_variable = "" }}
+[statistics]
+resamples = 100
+[[presets]]
+name = "openai"
+simulator = "json"
+"""
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    write_store(tmp_path / "store", blocks=120)
+    return tmp_path
+
+
+def new_job(folders: Path, server: FaultServer, number: int) -> Path:
+    """A folder with a job and a ledger of its own."""
+    folder = folders / f"job-{number}"
+    folder.mkdir()
+    (folder / "job.toml").write_text(JOB.format(url=server.url, concurrency=CONCURRENCY))
+    return folder
+
+
+def recorded(folder: Path) -> set[str]:
+    """The prompts whose replies the ledger holds, each once; a killed run leaves a sound ledger."""
+
+    async def read() -> list[str]:
+        async with Ledger(folder / "ledger.sqlite") as ledger:
+            assert ledger.verify() == []
+            rows = [row for row in ledger.rows() if row["status"] == "answered"]
+            return [json.loads(row["request"])["messages"][-1]["content"] for row in rows]
+
+    prompts = asyncio.run(read())
+    assert len(set(prompts)) == len(prompts)
+    return set(prompts)
+
+
+def whole_run(runs: ForkedRuns, folder: Path) -> tuple[Path, float]:
+    """The folder, and how long the run took."""
+    began = time.monotonic()
+    runs.start(folder)
+    assert runs.ended() == 0
+    return folder, time.monotonic() - began
+
+
+def run_until(runs: ForkedRuns, folder: Path, seconds: float) -> bool:
+    """Runs the job and kills it after so many seconds; whether it had not ended by itself."""
+    child = runs.start(folder)
+    time.sleep(seconds)
+    with suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+    code = runs.ended()
+    assert code in (0, -signal.SIGKILL)
+    return code != 0
+
+
+def test_kill_at_random_instants(folders: Path) -> None:
+    draw = random.Random(0)
+    with serving_faults(delay_s=0.02) as server, forked_runs() as runs:
+        numbers = count()
+        reference, _ = whole_run(runs, new_job(folders, server, next(numbers)))
+        expected = (reference / "run" / "scores.parquet").read_bytes()
+        distinct = {one.prompt for one in server.seen}
+        assert len(distinct) == len(server.seen) == len(recorded(reference)) > 40
+        _, took_s = whole_run(runs, new_job(folders, server, next(numbers)))  # the first one was slower
+
+        kills, folder, known = 0, new_job(folders, server, next(numbers)), set[str]()
+        while kills < KILLS:
+            before = len(server.seen)
+            killed = run_until(runs, folder, draw.uniform(0, took_s))
+            time.sleep(0.03)  # for the server to see what was sent
+            asked = [one.prompt for one in server.seen[before:]]
+            now = recorded(folder)
+            assert known <= now, "what was recorded is lost"
+            assert not known & set(asked), "what was recorded was asked again"
+            assert len(asked) == len(set(asked))
+            assert len(set(asked) - now) <= 2 * CONCURRENCY  # open, or answered and not yet on the disk
+            kills, known = kills + killed, now
+            if not killed:
+                assert (folder / "run" / "scores.parquet").read_bytes() == expected
+                folder, known = new_job(folders, server, next(numbers)), set()
+        whole_run(runs, folder)
+        assert (folder / "run" / "scores.parquet").read_bytes() == expected
+        assert recorded(folder) == distinct

@@ -1,0 +1,79 @@
+"""Runs of jobs that can be killed at any instant, without the seconds that starting the program takes each time.
+
+    python forked_runs.py
+
+A process that has imported everything forks for each job named on its standard input ("FOLDER" with a job.toml, the
+run goes to FOLDER/run), prints the child's process id, and when the child has ended its exit code (-9: killed). Nothing
+is drawn: pictures would be most of a run's time.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["ForkedRuns", "forked_runs"]
+
+
+class ForkedRuns:
+    """The process, seen from a test."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def start(self, folder: Path) -> int:
+        """Starts the job of a folder; the process id of who runs it."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{folder}\n")
+        self._process.stdin.flush()
+        return self._number()
+
+    def ended(self) -> int:
+        """Waits for it; its exit code."""
+        return self._number()
+
+    def _number(self) -> int:
+        assert self._process.stdout is not None
+        return int(self._process.stdout.readline())
+
+
+@contextmanager
+def forked_runs() -> Iterator[ForkedRuns]:
+    # One thread: what is forked holds no other's locks.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdin is not None
+        try:
+            yield ForkedRuns(process)
+        finally:
+            process.stdin.close()
+
+
+def _serve() -> None:
+    import openai  # noqa: F401  imported by the providers only when they first ask
+
+    from autointerp.jobs import load_job, run_job
+    from autointerp.results import run_folder
+
+    run_folder.write_figures = run_folder.write_report = lambda folder: folder  # type: ignore[assignment]
+    for line in sys.stdin:
+        folder = Path(line.strip())
+        child = os.fork()
+        if not child:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            run_job(load_job(folder / "job.toml"), folder, folder / "run")
+            os._exit(0)
+        sys.stdout.write(f"{child}\n")
+        sys.stdout.flush()
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _serve()
