@@ -25,7 +25,7 @@ A `ProviderError` that does not stop the job becomes an `Unscored` with `reason`
 
 from __future__ import annotations
 
-from autointerp.types import Reason
+from autointerp.types import Reason, Usage
 
 __all__ = [
     "Authentication",
@@ -86,14 +86,21 @@ class LedgerError(AutointerpError):
 
 
 class ProviderError(AutointerpError):
-    """An LLM call that brought no usable reply. `reason` is what a unit's outcome says of it."""
+    """An LLM call that brought no usable reply. `reason` is what a unit's outcome says of it.
+
+    usage: what the call is billed by all the same: zeros where nothing is (it was refused, or never sent), None where
+    nobody said.
+    """
 
     exit_code = 3
     reason: Reason = Reason.PROVIDER_ERROR
+    usage: Usage | None = None
 
 
 class ProviderRefused(ProviderError):
     """The provider will refuse every call of this run: the job stops at once."""
+
+    usage = Usage()
 
 
 class Authentication(ProviderRefused):
@@ -108,6 +115,7 @@ class Unsupported(ProviderError):
     """The model or server cannot do what the protocol needs. Found before anything is spent where possible."""
 
     exit_code = 2
+    usage = Usage()
 
 
 class Transient(ProviderError):
@@ -126,12 +134,16 @@ class Transient(ProviderError):
 class RateLimited(Transient):
     """429: the account may not ask so often, or not for so many tokens."""
 
+    usage = Usage()
+
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message, retry_after_s, overloaded=True)
 
 
 class WaitedTooLong(ProviderError):
     """A request would have to wait longer in all than the job allows (`max_wait_s`)."""
+
+    usage = Usage()
 
 
 class BadReply(ProviderError):
@@ -144,9 +156,11 @@ class ContextOverflow(ProviderError):
     """The prompt and the room for the reply exceed the model's context."""
 
     reason = Reason.CONTEXT_OVERFLOW
+    usage = Usage()
 
 
 class NotInLedger(ProviderError):
     """Replay only: the ledger holds no reply for this request, and asking a model was not allowed."""
 
     reason = Reason.NOT_IN_LEDGER
+    usage = Usage()

@@ -74,6 +74,11 @@ class AnthropicProvider:
         """Whose limits it is under: server and name of the key. The key itself is no part of it."""
         return f"{self._base_url} {self._key_variable}".rstrip()
 
+    @property
+    def price_list(self) -> str:
+        """By whose prices it is billed, whatever the address."""
+        return "anthropic"
+
     def capabilities(self, model: str) -> Capabilities:
         """What the vendor's models take, and what the settings say of this one."""
         return Capabilities(

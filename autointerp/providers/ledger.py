@@ -118,8 +118,8 @@ class Ledger:
     ) -> Reply | ProviderError:
         """Writes one call. When this returns the call is on the disk; a failure to write is raised.
 
-        asked_at: an aware time; seconds: how long the call took; cost_usd: None where the price is unknown. Returns
-        what a replay will find: the outcome, or the reply that was there before it (of another process, say).
+        asked_at: an aware time; seconds: how long the call took; cost_usd: None where it is not known. Returns what a
+        replay will find: the outcome, or the reply that was there before it (of another process, say).
         """
         row = _row(provider, request, outcome, asked_at, seconds, cost_usd)
         first = await self._writes(row)
@@ -248,7 +248,7 @@ def _row(
     cost_usd: float | None,
 ) -> Mapping[str, Any]:
     failed = isinstance(outcome, ProviderError)
-    usage = Usage() if isinstance(outcome, ProviderError) else outcome.usage
+    usage = outcome.usage or Usage()
     return {
         "key": request_key(provider, request),
         "provider": provider,

@@ -23,6 +23,8 @@ from autointerp.protocols import (
     Request,
     request_key,
 )
+from autointerp.providers.billing import Billing
+from autointerp.providers.budget import Reservation
 from autointerp.providers.ledger import Ledger
 from autointerp.providers.pacing import PacedCall, Pacing
 from autointerp.providers.retries import Patience, RetryPolicy, retried
@@ -39,6 +41,9 @@ class Counters:
     live: asked and answered; replayed: answered by the ledger; joined: answered by the same question asked by another
     caller; failed: ended in an error after its retries; attempts: calls made, failures included. The usages are sums
     over live and over replayed and joined requests.
+
+    cost_usd: of all attempts whose cost is known; uncertain_usd: the most that those can have cost of which nobody said
+    (a connection that was cut); unpriced: answered calls without a known cost.
     """
 
     live: int = 0
@@ -48,6 +53,9 @@ class Counters:
     attempts: int = 0
     live_usage: Usage = field(default_factory=Usage)
     replayed_usage: Usage = field(default_factory=Usage)
+    cost_usd: float = 0.0
+    uncertain_usd: float = 0.0
+    unpriced: int = 0
 
 
 class LedgeredModel:
@@ -56,6 +64,7 @@ class LedgeredModel:
     pacing: when calls may be made; models that share an account share one. replay_only: never asks; a request that the
     ledger does not know raises NotInLedger, or the error it ended in when it was asked. retries: applied to Transient
     errors only; each failed attempt is recorded, and a retry that waits is not an open call. sleep: how to wait.
+    billing: what calls cost, and the budget they are paid from; each attempt is paid for apart.
     """
 
     def __init__(
@@ -68,6 +77,7 @@ class LedgeredModel:
         replay_only: bool = False,
         retries: RetryPolicy | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        billing: Billing | None = None,
     ) -> None:
         self.counters = Counters()
         self._provider = provider
@@ -77,6 +87,7 @@ class LedgeredModel:
         self._replay_only = replay_only
         self._retries = retries or RetryPolicy()
         self._sleep = sleep
+        self._billing = billing or Billing()
         self._estimate = TokenEstimate()
         self._asking: set[asyncio.Task[Any]] = set()
         self._waiting: set[asyncio.Task[Any]] = set()  # those of them with no call open
@@ -94,7 +105,7 @@ class LedgeredModel:
         return self._provider.capabilities(self._model)
 
     async def chat(self, request: ChatRequest) -> tuple[str, ChatReply]:
-        """(request key, reply). Raises a ProviderError, or LedgerError."""
+        """(request key, reply). Raises a ProviderError, LedgerError, or BudgetExceeded."""
         key, reply = await self._answer(request)
         return key, cast(ChatReply, reply)
 
@@ -166,13 +177,20 @@ class LedgeredModel:
 
     async def _attempt(self, request: Request, patience: Patience) -> Reply:
         with self._interruptible():
-            call = await self.pacing.begin(self._estimate.of(request), patience, type(request).__name__)
-        with call:
-            self.counters.attempts += 1
-            asked_at, start = datetime.now(UTC), time.monotonic()
-            outcome = await self._outcome(request, call)
-            seconds = time.monotonic() - start
-        outcome = await self._ledger.record(self.provider, request, outcome, asked_at=asked_at, seconds=seconds)
+            money = await self._billing.reserve(request, self.capabilities(), self._estimate)
+        with money:
+            with self._interruptible():
+                call = await self.pacing.begin(self._estimate.of(request), patience, type(request).__name__)
+            with call:
+                money.sent = True
+                self.counters.attempts += 1
+                asked_at, start = datetime.now(UTC), time.monotonic()
+                outcome = await self._outcome(request, call)
+                seconds = time.monotonic() - start
+            cost = self._paid(money, outcome, asked_at)
+        outcome = await self._ledger.record(
+            self.provider, request, outcome, asked_at=asked_at, seconds=seconds, cost_usd=cost
+        )
         if isinstance(outcome, ProviderError):
             raise outcome
         return outcome
@@ -186,6 +204,19 @@ class LedgeredModel:
         call.answered(reply.usage)
         self._estimate.learn(request, reply.usage)
         return reply
+
+    def _paid(self, money: Reservation, outcome: Reply | ProviderError, asked_at: datetime) -> float | None:
+        """Settles an attempt. The usage of an answered one is zeros where the server does not count: not known."""
+        usage = outcome.usage
+        if not isinstance(outcome, ProviderError) and usage == Usage():
+            usage = None
+        cost = self._billing.settle(money, usage, asked_at)
+        if cost is not None:
+            self.counters.cost_usd += float(cost)
+            return float(cost)
+        self.counters.uncertain_usd += float(money.usd)
+        self.counters.unpriced += not isinstance(outcome, ProviderError)
+        return None
 
     async def _wait(self, seconds: float) -> None:
         with self._interruptible():
@@ -215,11 +246,19 @@ def _fitting(request: Request, reply: Reply) -> Reply:
     """The reply, if it is of the request's kind and shape. A provider that answers otherwise has failed."""
     if isinstance(request, ChatRequest):
         if not isinstance(reply, ChatReply):
-            raise BadReply(f"a conversation was answered with {type(reply).__name__}")
+            raise _misfit(reply, f"a conversation was answered with {type(reply).__name__}")
         return reply
     if not isinstance(reply, EchoReply):
-        raise BadReply(f"a request for log-probabilities was answered with {type(reply).__name__}")
+        raise _misfit(reply, f"a request for log-probabilities was answered with {type(reply).__name__}")
     wrong = [row for row in reply.logprobs if len(row) != len(request.candidates)]
     if wrong or len(reply.logprobs) != len(request.slots):
-        raise BadReply(f"the reply does not hold {len(request.candidates)} numbers for {len(request.slots)} slots each")
+        numbers, slots = len(request.candidates), len(request.slots)
+        raise _misfit(reply, f"the reply does not hold {numbers} numbers for {slots} slots each")
     return reply
+
+
+def _misfit(reply: Reply, why: str) -> BadReply:
+    """It is billed all the same."""
+    error = BadReply(why)
+    error.usage = reply.usage
+    return error

@@ -96,6 +96,11 @@ class OpenAIProvider:
         """Whose limits it is under: server and name of the key."""
         return self._server.account
 
+    @property
+    def price_list(self) -> str:
+        """By whose prices it is billed, whatever the address."""
+        return "openai"
+
     def capabilities(self, model: str) -> Capabilities:
         """What the model's family takes, corrected by the settings."""
         return replace(family_of(model), **self._corrections)

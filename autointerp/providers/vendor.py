@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from autointerp.errors import Authentication, ProviderError, Quota, RateLimited, Transient
 from autointerp.providers.keys import Secret
 from autointerp.providers.rate_limit_headers import retry_after_s
+from autointerp.types import Usage
 
 if TYPE_CHECKING:
     import httpx2
@@ -45,9 +46,18 @@ async def text_of(
         failure: ProviderError = Transient(f"no whole answer within {timeout_s:g} s", overloaded=True)
     except tuple(table) as error:
         failure = translate(error, secret)
+        if _never_connected(error):
+            failure.usage = Usage()
     else:
         return secret.removed_from(response.text)
     raise failure  # here, where no handler is active, so that Python does not chain it to the SDK's
+
+
+def _never_connected(error: Exception) -> bool:
+    """Whether the request was not sent, so that nobody can bill for it."""
+    import httpx2
+
+    return isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
 
 
 def one_line(error: Exception, secret: Secret) -> str:
@@ -65,6 +75,12 @@ def failure_of(kind: type[ProviderError], said: str, response: httpx2.Response |
     message = _ADVICE.get(kind, "") + said[:_SHOWN]
     if response is None:
         return kind(message)
+    failure = _refusal(kind, message, response)
+    failure.usage = Usage()  # vendors bill no call that they answer with the status of an error
+    return failure
+
+
+def _refusal(kind: type[ProviderError], message: str, response: httpx2.Response) -> ProviderError:
     if kind is RateLimited:
         return RateLimited(message, retry_after_s(response.headers))
     if kind is Transient:
