@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from autointerp.seeds import derive
 from autointerp.types import Explanation, Reason, UnitId, Unscored
 
-__all__ = ["other_explanation"]
+__all__ = ["LENDERS", "lenders", "other_explanation"]
+
+LENDERS = 256
+"""Units of a group that lend their explanations to the others, at most: a choice among so many is random enough, and
+what is kept in memory does not grow with the group."""
 
 _NOT_WORDS = re.compile(r"[\W_]+")
+
+
+def lenders(units: Sequence[UnitId], seed: int, most: int = LENDERS) -> tuple[UnitId, ...]:
+    """The units of a group whose explanations may be lent, by the seed, in the order given; all where they are few.
+
+    With a further unit in the group at most one lender changes.
+    """
+    if len(units) <= most:
+        return tuple(units)
+    chosen = set(sorted(units, key=lambda unit: (derive(seed, "lender", str(unit)), unit))[:most])
+    return tuple(unit for unit in units if unit in chosen)
 
 
 def other_explanation(
@@ -18,9 +33,10 @@ def other_explanation(
 ) -> Explanation | Unscored:
     """The explanation of another unit of the same kind, hook, subject and dictionary, chosen by the seed.
 
-    explanations: of all units of the run; those without one are passed over. `unit` never gets its own explanation, nor
-    one that says the same up to case, spaces and punctuation. The choice is uniform over the donors, and depends on the
-    seed and the units alone: with a further unit in the run most units keep their donor, and their recorded calls.
+    explanations: of the unit and of all lenders; units without one are passed over. `unit` never gets its own
+    explanation, nor one that says the same up to case, spaces and punctuation. The choice is uniform over the donors,
+    and depends on the seed and the units alone: with a further unit in the run most units keep their donor, and their
+    recorded calls.
     Unscored(NO_CONTROL) where no unit can lend one.
     """
     own = explanations.get(unit)

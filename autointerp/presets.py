@@ -80,14 +80,16 @@ class Preset:
         """The metric by which the protocol ranks."""
         return self.metrics[0]
 
-    def with_settings(self, settings: Mapping[str, Any]) -> Preset:
+    def with_settings(self, settings: Mapping[str, Any], label: str | None = None) -> Preset:
         """This protocol with some constants changed: names of `SETTINGS`, `splits` as a table of what differs.
+
+        label: another name for it in the results, so that a run can hold several variants of one protocol.
 
         Raises BadJob naming the key, and the known ones or the kind of value it takes.
         """
         changes = {key: self._setting(key, value) for key, value in settings.items()}
         try:
-            return replace(self, **changes, original=self.original or self)
+            return replace(self, name=label or self.name, **changes, original=self.original or self)
         except ValueError as error:
             raise BadJob(f"preset {self.name}: {error}") from error
 
