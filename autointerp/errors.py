@@ -7,6 +7,7 @@
     │   └── BadTemplate                    a prompt file that is missing, was edited after release, or misses a variable
     ├── BudgetExceeded            exit 4   the cap on spending would be crossed
     ├── LedgerError               exit 2   the ledger cannot be opened, is locked, or is corrupt
+    │   └── NoLedger                       there is none where one was to be read
     └── ProviderError                      an LLM call that brought no usable reply
         ├── ProviderRefused       exit 3   stops the job: retrying cannot help
         │   ├── Authentication             the key is missing or wrong
@@ -38,6 +39,7 @@ __all__ = [
     "BudgetExceeded",
     "ContextOverflow",
     "LedgerError",
+    "NoLedger",
     "NotInLedger",
     "ProviderError",
     "ProviderRefused",
@@ -83,6 +85,10 @@ class LedgerError(AutointerpError):
     """The ledger cannot be opened, is locked by another process, or is corrupt."""
 
     exit_code = 2
+
+
+class NoLedger(LedgerError):
+    """There is none where one was to be read."""
 
 
 class ProviderError(AutointerpError):

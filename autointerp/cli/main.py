@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from autointerp.cli import ledger
 from autointerp.cli.output import JsonFlag, print_json
 from autointerp.errors import AutointerpError, BadInput
+
+if TYPE_CHECKING:
+    from autointerp.jobs import Job
 
 __all__ = ["app", "main"]
 
@@ -28,29 +31,53 @@ def _root() -> None:
     """Keeps the names of the commands even while there are few of them."""
 
 
-@app.command(epilog="Example: autointerp run job.toml --out runs/first")
+Llm = Annotated[
+    str | None,
+    typer.Option(help="Another model: openai:MODEL, anthropic:MODEL, http://HOST/v1:MODEL or local:FILE.gguf."),
+]
+Units = Annotated[int | None, typer.Option(min=1, help="With --llm: at most so many units of each group.")]
+
+
+@app.command(epilog="Example: autointerp plan job.toml --llm openai:gpt-4.1-mini --units 20")
+def plan(
+    job: Annotated[Path, typer.Argument(help="The job file (TOML).", show_default=False)],
+    llm: Llm = None,
+    units: Units = None,
+    json_out: JsonFlag = False,
+) -> None:
+    """Print the calls, tokens and cost of a job before anything is spent. Asks nothing, and needs no key.
+
+    What the ledger knows already is not counted as cost; prices are those that came with the program, or the job's.
+    """
+    from autointerp.jobs import plan_job, plan_text
+
+    found = plan_job(_loaded(job, llm, units), job.parent)
+    if json_out:
+        print_json(found)
+    else:
+        sys.stdout.write(plan_text(found))
+
+
+@app.command(epilog="Example: autointerp run job.toml --out runs/first --max-cost 5")
 def run(
     job: Annotated[Path, typer.Argument(help="The job file (TOML).", show_default=False)],
     out: Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/NAME beside the job file.")] = None,
-    llm: Annotated[
-        str | None,
-        typer.Option(help="Another model: openai:MODEL, anthropic:MODEL, http://HOST/v1:MODEL or local:FILE.gguf."),
+    llm: Llm = None,
+    units: Units = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(min=0, help="What this run may spend, in USD: it stops before it would spend more (exit code 4)."),
     ] = None,
-    units: Annotated[int | None, typer.Option(min=1, help="With --llm: at most so many units of each group.")] = None,
     strict: Annotated[bool, typer.Option(help="Exit with 1 where a unit stayed Unscored.")] = False,
     json_out: JsonFlag = False,
 ) -> None:
     """Start a job, or go on with one that was interrupted: what the ledger knows is not asked again."""
-    from autointerp.jobs import load_job, on_model, run_job
+    from autointerp.jobs import run_job
     from autointerp.results import failures, show_text, summarise
 
-    loaded = load_job(job)
-    if llm is not None:
-        loaded = on_model(loaded, llm, units)
-    elif units is not None:
-        raise BadInput("--units goes with --llm; the job file says which units otherwise")
+    loaded = _loaded(job, llm, units)
     folder = out or job.parent / "runs" / loaded.name
-    run_job(loaded, job.parent, folder)
+    run_job(loaded, job.parent, folder, max_cost)
     summary = summarise(folder)
     if json_out:
         print_json(summary)
@@ -93,6 +120,17 @@ def report(
         print_json({"files": paths})
     else:
         sys.stdout.write("\n".join(paths) + "\n")
+
+
+def _loaded(job: Path, llm: str | None, units: int | None) -> Job:
+    from autointerp.jobs import load_job, on_model
+
+    loaded = load_job(job)
+    if llm is not None:
+        return on_model(loaded, llm, units)
+    if units is not None:
+        raise BadInput("--units goes with --llm; the job file says which units otherwise")
+    return loaded
 
 
 # Of unknown commands and options, and of missing arguments: typer names only the class below it.

@@ -2,6 +2,7 @@
 
 from autointerp.jobs.job import Job, load_job, save_job
 from autointerp.jobs.overrides import on_model
+from autointerp.jobs.plan_job import plan_job, plan_text
 from autointerp.jobs.run import run_job
 
-__all__ = ["Job", "load_job", "on_model", "run_job", "save_job"]
+__all__ = ["Job", "load_job", "on_model", "plan_job", "plan_text", "run_job", "save_job"]

@@ -28,9 +28,19 @@ max_wait_s = 900                     # waiting of one request, in all, for a ser
 replay_only = false                  # true: nothing is asked that the ledger does not know
 settings = { path = "model.gguf" }   # the provider's own
 
+[model.price]                        # USD per million tokens, where the list of genai-prices has none, or another
+input_per_million = 0.4
+output_per_million = 1.6
+cached_input_per_million = 0.1       # read from the vendor's cache, and written to it; without, as all input
+cache_write_per_million = 0.5
+batch_factor = 0.5                   # what a batch costs of that; without, nothing is known of batches
+
 [explainer_model]                    # another model for one part, with the same keys as [model] (each optional):
 provider = "openai"                  # explainer_model explains, simulator_model simulates,
 name = "gpt-4.1"                     # scorer_model serves scorers that ask an LLM themselves
+
+[budget]
+max_cost_usd = 5.0                   # a run stops before it would spend more; run --max-cost goes before it (optional)
 
 [ledger]
 path = "ledger.sqlite"               # or: url = "postgresql://USER@HOST/DATABASE", its password in the environment:
@@ -108,6 +118,25 @@ class BaselinesSection(_Section):
     units: Literal["all", "selected", "none"] = "selected"
 
 
+_Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class PriceSection(_Section):
+    """What a model costs, in USD per million tokens (see `autointerp.providers.GivenPrice`)."""
+
+    input_per_million: _Usd
+    output_per_million: _Usd
+    cached_input_per_million: _Usd | None = None
+    cache_write_per_million: _Usd | None = None
+    batch_factor: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+class BudgetSection(_Section):
+    """What one run may spend: not what earlier runs of the job have spent."""
+
+    max_cost_usd: _Usd | None = None
+
+
 class ModelSection(_Section):
     """An LLM: the one that explains and simulates, or that of one part."""
 
@@ -119,6 +148,7 @@ class ModelSection(_Section):
     tokens_per_minute: Annotated[int, Field(ge=1)] | None = None
     max_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 900.0
     replay_only: bool = False
+    price: PriceSection | None = None
     settings: dict[str, Any] = {}
 
     @model_validator(mode="after")
@@ -217,6 +247,7 @@ class Job(_Section):
     simulator_model: ModelSection | None = None
     scorer_model: ModelSection | None = None
     ledger: LedgerSection = LedgerSection()
+    budget: BudgetSection = BudgetSection()
     statistics: StatisticsSection = StatisticsSection()
     presets: Annotated[list[PresetSection], Field(min_length=1)]
 

@@ -145,6 +145,15 @@ class Ledger:
             chosen = query if key is None else query.where(calls.c.key == key)
             yield from connection.execution_options(yield_per=_CHUNK).execute(chosen).mappings()
 
+    def sample(self, provider: str, model: str, most: int) -> Iterator[tuple[Request, Reply]]:
+        """Some answered calls of a model, the first by their keys: no particular ones, and the same each time."""
+        chosen = select(calls.c.request, calls.c.reply).where(
+            calls.c.status == "answered", calls.c.provider == provider, calls.c.model == storable(model)
+        )
+        with self._connected() as connection:
+            for row in connection.execute(chosen.order_by(calls.c.key).limit(most)):
+                yield request_from_json(row.request), reply_from_json(row.reply)
+
     def keys(self, prefix: str, most: int) -> list[str]:
         """The keys that begin so, in order, `most` of them at most."""
         begins = calls.c.key.between(prefix, prefix + "g")  # keys are hexadecimal

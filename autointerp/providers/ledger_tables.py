@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from autointerp.errors import LedgerError
+from autointerp.errors import LedgerError, NoLedger
 
 __all__ = ["FORMAT", "VERSION", "calls", "check_or_create", "storable"]
 
@@ -73,7 +73,7 @@ def check_or_create(connection: Connection, name: str, lock: Callable[[Connectio
     """
     if not _names(connection):
         if not create:
-            raise LedgerError(f"{name}: holds no ledger: name the one you mean, or import an export into a new one")
+            raise NoLedger(f"{name}: holds no ledger: name the one you mean, or import an export into a new one")
         lock(connection)
         if not _names(connection):
             _tables.create_all(connection)

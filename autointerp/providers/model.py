@@ -27,6 +27,7 @@ from autointerp.providers.billing import Billing
 from autointerp.providers.budget import Reservation
 from autointerp.providers.ledger import Ledger
 from autointerp.providers.pacing import PacedCall, Pacing
+from autointerp.providers.planning import KnownCalls, PlanningModel
 from autointerp.providers.retries import Patience, RetryPolicy, retried
 from autointerp.providers.token_estimate import TokenEstimate
 from autointerp.types import Usage
@@ -106,6 +107,17 @@ class LedgeredModel:
 
     def capabilities(self) -> Capabilities:
         return self._provider.capabilities(self._model)
+
+    def planning(self) -> PlanningModel:
+        """What counts the calls that this model would make, and makes none."""
+        known = KnownCalls([self._ledger])
+        price = self._billing.price
+        return PlanningModel(self._provider, self._model, known, price=price, replay_only=self._replay_only)
+
+    @property
+    def billing(self) -> Billing:
+        """What its calls cost, and the budget they are paid from."""
+        return self._billing
 
     async def chat(self, request: ChatRequest) -> tuple[str, ChatReply]:
         """(request key, reply). Raises a ProviderError, LedgerError, or BudgetExceeded."""

@@ -54,6 +54,7 @@ class OpenAICompatibleProvider:
         self.name = name
         self._server = OpenAIServer(name, checked_address(base_url), key_variable, timeout_s)
         self.price_list = base_url
+        self.key_variable = key_variable
         self._length_field = length_field or ("max_completion_tokens" if base_url == OPENAI else "max_tokens")
         self._echo_format = echo_format
         self._echo_alternatives = echo_alternatives

@@ -97,6 +97,11 @@ class OpenAIProvider:
         return self._server.account
 
     @property
+    def key_variable(self) -> str:
+        """The environment variable with the key."""
+        return self._server.key_variable
+
+    @property
     def price_list(self) -> str:
         """By whose prices it is billed, whatever the address."""
         return "openai"

@@ -7,12 +7,13 @@ import math
 from autointerp.protocols import ChatRequest, Request
 from autointerp.types import Usage
 
-__all__ = ["TokenEstimate"]
+__all__ = ["PER_MESSAGE", "TokenEstimate"]
 
 # Before anything was counted: three characters to a token (English has about four, code and lists of tokens fewer),
 # with the weight of some pages of text.
 _TOKENS, _CHARACTERS = 4_000, 12_000
-_PER_MESSAGE = 4  # a role and its marks
+PER_MESSAGE = 4
+"""Tokens of a role and its marks."""
 
 # For the bound: three tokens to four bytes before anything was counted (lists of short tokens with numbers have about
 # one to two), then a quarter more than in the densest request so far; and never more tokens than bytes.
@@ -59,4 +60,4 @@ def _bytes(request: Request) -> int:
 
 
 def _marks(request: Request) -> int:
-    return _PER_MESSAGE * len(request.messages)
+    return PER_MESSAGE * len(request.messages)
