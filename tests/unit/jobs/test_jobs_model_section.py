@@ -93,7 +93,11 @@ def test_a_wrong_pacing_is_one_line(tmp_path: Path, lines: str, complaint: str) 
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ('name = "paced"', 'name = "paced"\nsead = 3', "sead: unknown key: known are baselines, explainer_model, ledger, mod"),
+        (
+            'name = "paced"',
+            'name = "paced"\nsead = 3',
+            "sead: unknown key: known are baselines, explainer_model, ledger, mod",
+        ),
         ("features = 1", "fatures = 1", "presets.0.units.fatures: unknown key: known are control_features, control_n"),
     ],
 )
