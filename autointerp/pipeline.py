@@ -71,10 +71,18 @@ class Method:
         simulator_model: what the simulator asks, where it is not the model that the scorer is given.
         """
         explaining = ExplainerSettings(
-            preset.scale, preset.explainer_few_shot, preset.explainer_max_tokens, preset.explainer_temperature
+            preset.scale,
+            preset.explainer_few_shot,
+            preset.explainer_max_tokens,
+            preset.explainer_temperature,
+            preset.samples,
         )
         simulating = SimulatorSettings(
-            preset.scale, preset.contexts_per_prompt, preset.simulator_few_shot, preset.simulator_temperature
+            preset.scale,
+            preset.contexts_per_prompt,
+            preset.simulator_few_shot,
+            preset.simulator_temperature,
+            preset.samples,
         )
         scoring = ScoringSettings(
             protocol=preset.name,

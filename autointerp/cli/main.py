@@ -68,16 +68,23 @@ def run(
         float | None,
         typer.Option(min=0, help="What this run may spend, in USD: it stops before it would spend more (exit code 4)."),
     ] = None,
+    only_unscored: Annotated[
+        bool, typer.Option("--only-unscored", help="Go on with a finished run: ask again just for what failed.")
+    ] = False,
     strict: Annotated[bool, typer.Option(help="Exit with 1 where a unit stayed Unscored.")] = False,
     json_out: JsonFlag = False,
 ) -> None:
     """Start a job, or go on with one that was interrupted: what the ledger knows is not asked again."""
-    from autointerp.jobs import run_job
+    from autointerp.jobs import once_more, run_job
     from autointerp.results import failures, show_text, summarise
 
     loaded = _loaded(job, llm, units)
     folder = out or job.parent / "runs" / loaded.name
-    run_job(loaded, job.parent, folder, max_cost)
+    again = once_more(loaded, folder) if only_unscored else loaded
+    if again is None:
+        sys.stderr.write(f"autointerp: nothing failed in {folder}, so nothing is asked again\n")
+    else:
+        run_job(again, job.parent, folder, max_cost)
     summary = summarise(folder)
     if json_out:
         print_json(summary)

@@ -74,12 +74,13 @@ def sections_of(job: Job) -> list[ModelSection]:
 
 
 @asynccontextmanager
-async def opened_models(job: Job, base: Path, budget: Budget) -> AsyncIterator[Models[LedgeredModel]]:
+async def opened_models(job: Job, base: Path, budget: Budget | None = None) -> AsyncIterator[Models[LedgeredModel]]:
     """The job's models behind its ledger, recordings imported; all are closed at the end, whatever happened.
 
-    budget: what all of them are paid from. Raises BadJob where it has a cap, or a vendor sells a model, and there is no
-    price.
+    budget: what all of them are paid from; None: one without a cap. Raises BadJob where it has a cap, or a vendor sells
+    a model, and there is no price.
     """
+    budget = budget or Budget()
     sections = sections_of(job)
     providers = [provider_of(section, base) for section in sections]
     billings = [

@@ -8,14 +8,13 @@ groups are planned whole, large ones on a random sample of their units.
 from __future__ import annotations
 
 import asyncio
-from collections import ChainMap
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from autointerp.controls import LENDERS, lenders, other_explanation
+from autointerp.controls import LENDERS, Lenders, lenders
 from autointerp.errors import BadJob, NoLedger
 from autointerp.jobs.job import PARTS, Job, LedgerSection
 from autointerp.jobs.models import Models, closing, price_for, provider_of, sections_of
@@ -111,7 +110,7 @@ class _Planner:
             most = LENDERS if self.most >= PLANNED_WHOLE else self.most
             for unit in lenders(self.group.units, self.task.job.seed, most):
                 await self._explained(unit)
-        lent = {unit: explanation for unit, (explanation, _) in self.told.items()}
+        lent = Lenders({unit: explanation for unit, (explanation, _) in self.told.items()}, self.task.job.seed)
         for unit in chosen:
             found.units.append(await self._unit(unit, lent))
             await asyncio.sleep(0)  # or Ctrl-C would wait for the last of them
@@ -144,15 +143,14 @@ class _Planner:
             return record
         return await explain(self.task.method, record, self.models.explainer, self.task.seed(unit))
 
-    async def _unit(self, unit: UnitId, lent: dict[UnitId, Explanation | Unscored]) -> tuple[Tally, ...]:
+    async def _unit(self, unit: UnitId, lent: Lenders) -> tuple[Tally, ...]:
         own, explaining = await self._explained(unit)
         record = self._split(unit)
         if isinstance(record, Unscored):
             return explaining
         judged = [(self.group.role, own)]
         if self._controlled:
-            told = ChainMap({unit: own}, lent)
-            judged.append((Role.OTHER_EXPLANATION, other_explanation(unit, told, self.task.job.seed)))
+            judged.append((Role.OTHER_EXPLANATION, lent.other(unit, own)))
         with _counted(self.models) as judging:
             for role, explanation in judged:
                 seed = self.task.seed(unit)

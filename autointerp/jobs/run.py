@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import ChainMap
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from autointerp.controls import lenders, other_explanation
+from autointerp.controls import Lenders, lenders
 from autointerp.jobs.job import Job, save_job
 from autointerp.jobs.models import Models, account, note, opened_models, paused
 from autointerp.jobs.plan_and_run import rough_plan
@@ -147,12 +146,13 @@ class _GroupRun:
 
     async def all(self) -> None:
         """Explains the units that lend their explanations as controls, then explains and judges unit after unit."""
-        lent = await self._lent() if self._controlled else {}
-        what = "simulating" if len(lent) == len(self.group.units) else "explaining, simulating"
+        told = await self._told() if self._controlled else {}
+        lent = Lenders(told, self.run.job.seed)
+        what = "simulating" if len(told) == len(self.group.units) else "explaining, simulating"
         advance = self._phase(what, len(self.group.units))
 
         async def work(unit: UnitId) -> None:
-            await self._unit(unit, lent)
+            await self._unit(unit, told.get(unit), lent)
             advance(note(self.models))
 
         await each(work, self.group.units, self._width)
@@ -176,7 +176,7 @@ class _GroupRun:
     async def _explain(self, record: UnitRecord) -> Explanation | Unscored:
         return await explain(self.task.method, record, self.models.explainer, self.task.seed(record.unit))
 
-    async def _lent(self) -> dict[UnitId, Explanation | Unscored]:
+    async def _told(self) -> dict[UnitId, Explanation | Unscored]:
         """The explanations of the units that lend them. A unit without a record has none."""
         units = lenders(self.group.units, self.run.job.seed)
         advance = self._phase("explaining", len(units))
@@ -190,25 +190,25 @@ class _GroupRun:
         await each(work, units, self._width)
         return told
 
-    async def _unit(self, unit: UnitId, lent: Mapping[UnitId, Explanation | Unscored]) -> None:
+    async def _unit(self, unit: UnitId, told: Explanation | Unscored | None, lent: Lenders) -> None:
         record = self._split(unit)
         if isinstance(record, Unscored):
             for judgement in not_split(self.task.method, unit, record, self.group.role):
                 self.run.collected.add(judgement, self.group.store)
             return
-        own = lent[unit] if unit in lent else await self._explain(record)
+        own = await self._explain(record) if told is None else told
         for role, explanation in self._roles(unit, own, lent):
             judgement = await self._judge(record, explanation, role)
             self.run.collected.add(judgement, self.group.store)
             self.run.collected.details.append(detail(record, self.task.name, role, explanation, judgement.simulations))
 
     def _roles(
-        self, unit: UnitId, own: Explanation | Unscored, lent: Mapping[UnitId, Explanation | Unscored]
+        self, unit: UnitId, own: Explanation | Unscored, lent: Lenders
     ) -> Iterator[tuple[Role, Explanation | Unscored]]:
         """The unit's own explanation and, where controls are asked for, another unit's, through the same path."""
         yield self.group.role, own
         if self._controlled:
-            yield Role.OTHER_EXPLANATION, other_explanation(unit, ChainMap({unit: own}, dict(lent)), self.run.job.seed)
+            yield Role.OTHER_EXPLANATION, lent.other(unit, own)
 
     async def _judge(self, record: UnitRecord, explanation: Explanation | Unscored, role: Role) -> Judgement:
         seed = self.task.seed(record.unit)

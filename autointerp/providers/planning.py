@@ -115,6 +115,7 @@ class PlanningModel:
         for request, reply in sample:
             self._bound.learn(request, reply.usage)
         self._met: set[str] = set()
+        self._guessed: set[tuple[int, int]] = set()  # messages and sample: of these the reply is a placeholder
         self._cached: set[int] = set()
         self._tally = Tally()
 
@@ -167,6 +168,8 @@ class PlanningModel:
         return key, EchoReply((row,) * len(request.slots), self._model, Usage())
 
     async def _look_up(self, key: str, request: Request) -> Reply | None:
+        if self._follows_a_guess(request):
+            return None
         reply = await self._known.find(key)
         failure = self._failure(key) if reply is None and self.replay_only else None
         if key in self._met:
@@ -177,6 +180,12 @@ class PlanningModel:
         if failure is not None:
             raise failure
         return reply
+
+    def _follows_a_guess(self, request: Request) -> bool:
+        """Whether it asks for another reply only because a placeholder could not be read."""
+        if not isinstance(request, ChatRequest) or not request.sample:
+            return False
+        return any((hash(request.messages), sample) in self._guessed for sample in range(request.sample))
 
     def _failure(self, key: str) -> ProviderError:
         return self._known.failure(key) or NotInLedger(f"no reply of {self._model} is known for {key[:16]}")
@@ -189,6 +198,8 @@ class PlanningModel:
         elif failure is not None:
             self._tally.missing += 1
         else:
+            if isinstance(request, ChatRequest):
+                self._guessed.add((hash(request.messages), request.sample))
             usage = self._expected(request)
             self._tally.usage += usage
             self._price(request, usage)

@@ -112,9 +112,9 @@ def show_text(summary: Mapping[str, Any], rows: int) -> str:
             console.print(Text("* " + line))
     console.print()
     console.print(_ranking(summary["ranking"], rows, interval_name(summary)))
-    for name, words in (("cost", cost_words(summary)), ("plan", plan_words(summary))):
-        if words is not None:
-            console.print(Text(f"\n{name}: {words}"))
+    for name, said in (("cost", cost_words(summary)), ("plan", plan_words(summary))):
+        if said is not None:
+            console.print(Text(f"\n{name}: {said}"))
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
 
