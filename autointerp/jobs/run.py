@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +39,8 @@ T = TypeVar("T")
 
 _PER_CALL = 2
 """Units under way for each call that may be open, so that there is always one whose call is ready."""
+_RELEASE_EVERY = 256
+"""Units after which what was read of their store is given back."""
 
 
 @dataclass(slots=True)
@@ -119,8 +122,10 @@ class _Run:
         for task in self.tasks:
             units = baseline_units(task, self.stores)
             advance = self.start(f"{task.name}: baselines", len(units)) if units else None
-            for store, unit in units:
+            for number, (store, unit) in enumerate(units, start=1):
                 self._baseline(task, store, unit)
+                if number % _RELEASE_EVERY == 0:
+                    store.release()
                 if advance:
                     advance("")
                 await asyncio.sleep(0)  # or Ctrl-C would wait for the last of them
@@ -150,10 +155,13 @@ class _GroupRun:
         lent = Lenders(told, self.run.job.seed)
         what = "simulating" if len(told) == len(self.group.units) else "explaining, simulating"
         advance = self._phase(what, len(self.group.units))
+        done = count(1)
 
         async def work(unit: UnitId) -> None:
             await self._unit(unit, told.get(unit), lent)
             advance(note(self.models))
+            if next(done) % _RELEASE_EVERY == 0:
+                self.group.store.release()
 
         await each(work, self.group.units, self._width)
 

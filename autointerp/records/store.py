@@ -132,6 +132,10 @@ class ContextStore:
         fired: NDArray[np.float64] = self._files.statistics[kind]["fired"].astype(np.float64)
         return fired / self.n_tokens
 
+    def release(self) -> None:
+        """Gives back the memory that holds what was read of the store's files: for those who walk through all units."""
+        self._files.release()
+
     def read(self, unit: UnitId) -> StoredUnit:
         """The records of a unit. Raises BadInput for a unit that is not in this store."""
         index = self._index(unit)
