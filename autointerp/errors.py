@@ -7,6 +7,7 @@
     │   └── BadTemplate                    a prompt file that is missing, was edited after release, or misses a variable
     ├── BudgetExceeded            exit 4   the cap on spending would be crossed
     ├── LedgerError               exit 2   the ledger cannot be opened, is locked, or is corrupt
+    │   └── NoLedger                       there is none where one was to be read
     └── ProviderError                      an LLM call that brought no usable reply
         ├── ProviderRefused       exit 3   stops the job: retrying cannot help
         │   ├── Authentication             the key is missing or wrong
@@ -27,7 +28,7 @@ A `ProviderError` that does not stop the job becomes an `Unscored` with `reason`
 
 from __future__ import annotations
 
-from autointerp.types import Reason
+from autointerp.types import Reason, Usage
 
 __all__ = [
     "Authentication",
@@ -40,6 +41,7 @@ __all__ = [
     "BudgetExceeded",
     "ContextOverflow",
     "LedgerError",
+    "NoLedger",
     "NotFound",
     "NotInLedger",
     "ProviderError",
@@ -88,15 +90,26 @@ class LedgerError(AutointerpError):
     exit_code = 2
 
 
+class NoLedger(LedgerError):
+    """There is none where one was to be read."""
+
+
 class ProviderError(AutointerpError):
-    """An LLM call that brought no usable reply. `reason` is what a unit's outcome says of it."""
+    """An LLM call that brought no usable reply. `reason` is what a unit's outcome says of it.
+
+    usage: what the call is billed by all the same: zeros where nothing is (it was refused, or never sent), None where
+    nobody said.
+    """
 
     exit_code = 3
     reason: Reason = Reason.PROVIDER_ERROR
+    usage: Usage | None = None
 
 
 class ProviderRefused(ProviderError):
     """The provider will refuse every call of this run: the job stops at once."""
+
+    usage = Usage()
 
 
 class Authentication(ProviderRefused):
@@ -115,6 +128,7 @@ class Unsupported(ProviderError):
     """The model or server cannot do what the protocol needs. Found before anything is spent where possible."""
 
     exit_code = 2
+    usage = Usage()
 
 
 class Transient(ProviderError):
@@ -133,12 +147,16 @@ class Transient(ProviderError):
 class RateLimited(Transient):
     """429: the account may not ask so often, or not for so many tokens."""
 
+    usage = Usage()
+
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message, retry_after_s, overloaded=True)
 
 
 class WaitedTooLong(ProviderError):
     """A request would have to wait longer in all than the job allows (`max_wait_s`)."""
+
+    usage = Usage()
 
 
 class BadReply(ProviderError):
@@ -154,9 +172,11 @@ class ContextOverflow(ProviderError):
     """The prompt and the room for the reply exceed the model's context."""
 
     reason = Reason.CONTEXT_OVERFLOW
+    usage = Usage()
 
 
 class NotInLedger(ProviderError):
     """Replay only: the ledger holds no reply for this request, and asking a model was not allowed."""
 
     reason = Reason.NOT_IN_LEDGER
+    usage = Usage()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from autointerp.cli import ledger
 from autointerp.cli.output import JsonFlag, complain, print_json, print_text
 from autointerp.errors import AutointerpError, BadInput
+
+if TYPE_CHECKING:
+    from autointerp.jobs import Job
 
 __all__ = ["app", "main"]
 
@@ -27,15 +30,43 @@ def _root() -> None:
     """Keeps the names of the commands even while there are few of them."""
 
 
-@app.command(epilog="Example: autointerp run job.toml --out runs/first")
+Llm = Annotated[
+    str | None,
+    typer.Option(help="Another model: openai:MODEL, anthropic:MODEL, http://HOST/v1:MODEL or local:FILE.gguf."),
+]
+Units = Annotated[int | None, typer.Option(min=1, help="With --llm: at most so many units of each group.")]
+
+
+@app.command(epilog="Example: autointerp plan job.toml --llm openai:gpt-4.1-mini --units 20")
+def plan(
+    job: Annotated[Path, typer.Argument(help="The job file (TOML).", show_default=False)],
+    llm: Llm = None,
+    units: Units = None,
+    json_out: JsonFlag = False,
+) -> None:
+    """Print the calls, tokens and cost of a job before anything is spent. Asks nothing, and needs no key.
+
+    What the ledger knows already is not counted as cost; prices are those that came with the program, or the job's.
+    """
+    from autointerp.jobs import plan_job, plan_text
+
+    found = plan_job(_loaded(job, llm, units), job.parent)
+    if json_out:
+        print_json(found)
+    else:
+        print_text(plan_text(found))
+
+
+@app.command(epilog="Example: autointerp run job.toml --out runs/first --max-cost 5")
 def run(
     job: Annotated[Path, typer.Argument(help="The job file (TOML).", show_default=False)],
     out: Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/NAME beside the job file.")] = None,
-    llm: Annotated[
-        str | None,
-        typer.Option(help="Another model: openai:MODEL, anthropic:MODEL, http://HOST/v1:MODEL or local:FILE.gguf."),
+    llm: Llm = None,
+    units: Units = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(min=0, help="What this run may spend, in USD: it stops before it would spend more (exit code 4)."),
     ] = None,
-    units: Annotated[int | None, typer.Option(min=1, help="With --llm: at most so many units of each group.")] = None,
     only_unscored: Annotated[
         bool, typer.Option("--only-unscored", help="Go on with a finished run: ask again just for what failed.")
     ] = False,
@@ -43,21 +74,18 @@ def run(
     json_out: JsonFlag = False,
 ) -> None:
     """Start a job, or go on with one that was interrupted: what the ledger knows is not asked again."""
-    from autointerp.jobs import check_server, load_job, on_model, once_more, run_job
+    from autointerp.jobs import check_server, once_more, run_job
     from autointerp.results import failures, show_text, summarise
 
-    loaded = load_job(job)
+    loaded = _loaded(job, llm, units)
     if llm is not None:
-        loaded = on_model(loaded, llm, units)
         check_server(loaded)
-    elif units is not None:
-        raise BadInput("--units goes with --llm; the job file says which units otherwise")
     folder = out or job.parent / "runs" / loaded.name
     again = once_more(loaded, folder) if only_unscored else loaded
     if again is None:
         complain(f"autointerp: nothing failed in {folder}, so nothing is asked again")
     else:
-        run_job(again, job.parent, folder)
+        run_job(again, job.parent, folder, max_cost)
     summary = summarise(folder)
     if json_out:
         print_json(summary)
@@ -100,6 +128,17 @@ def report(
         print_json({"files": paths})
     else:
         print_text("\n".join(paths))
+
+
+def _loaded(job: Path, llm: str | None, units: int | None) -> Job:
+    from autointerp.jobs import load_job, on_model
+
+    loaded = load_job(job)
+    if llm is not None:
+        return on_model(loaded, llm, units)
+    if units is not None:
+        raise BadInput("--units goes with --llm; the job file says which units otherwise")
+    return loaded
 
 
 # Of unknown commands and options, and of missing arguments: typer names only the class below it.

@@ -3,6 +3,17 @@
 from autointerp.jobs.again import once_more
 from autointerp.jobs.job import Job, load_job, save_job
 from autointerp.jobs.overrides import check_server, on_model
+from autointerp.jobs.plan_job import plan_job, plan_text
 from autointerp.jobs.run import run_job
 
-__all__ = ["Job", "check_server", "load_job", "on_model", "once_more", "run_job", "save_job"]
+__all__ = [
+    "Job",
+    "check_server",
+    "load_job",
+    "on_model",
+    "once_more",
+    "plan_job",
+    "plan_text",
+    "run_job",
+    "save_job",
+]

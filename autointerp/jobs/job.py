@@ -32,9 +32,19 @@ batch_poll_s = 60                    # between two looks at a batch, at most
 max_wait_h = 48                      # waiting of one request for its batches; then Unscored, until a later run
 settings = { path = "model.gguf" }   # the provider's own
 
+[model.price]                        # USD per million tokens, where the list of genai-prices has none, or another
+input_per_million = 0.4
+output_per_million = 1.6
+cached_input_per_million = 0.1       # read from the vendor's cache, and written to it; without, as all input
+cache_write_per_million = 0.5
+batch_factor = 0.5                   # what a batch costs of that; without, nothing is known of batches
+
 [explainer_model]                    # another model for one part, with the same keys as [model] (each optional):
 provider = "openai"                  # explainer_model explains, simulator_model simulates,
 name = "gpt-4.1"                     # scorer_model serves scorers that ask an LLM themselves
+
+[budget]
+max_cost_usd = 5.0                   # a run stops before it would spend more; run --max-cost goes before it (optional)
 
 [ledger]
 path = "ledger.sqlite"               # or: url = "postgresql://USER@HOST/DATABASE", its password in the environment:
@@ -112,6 +122,25 @@ class BaselinesSection(_Section):
     units: Literal["all", "selected", "none"] = "selected"
 
 
+_Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class PriceSection(_Section):
+    """What a model costs, in USD per million tokens (see `autointerp.providers.GivenPrice`)."""
+
+    input_per_million: _Usd
+    output_per_million: _Usd
+    cached_input_per_million: _Usd | None = None
+    cache_write_per_million: _Usd | None = None
+    batch_factor: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+class BudgetSection(_Section):
+    """What one run may spend: not what earlier runs of the job have spent."""
+
+    max_cost_usd: _Usd | None = None
+
+
 class ModelSection(_Section):
     """An LLM: the one that explains and simulates, or that of one part."""
 
@@ -127,6 +156,7 @@ class ModelSection(_Section):
     batch_size: Annotated[int, Field(ge=1)] = 10_000
     batch_poll_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
     max_wait_h: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 48.0
+    price: PriceSection | None = None
     settings: dict[str, Any] = {}
 
     @model_validator(mode="after")
@@ -225,6 +255,7 @@ class Job(_Section):
     simulator_model: ModelSection | None = None
     scorer_model: ModelSection | None = None
     ledger: LedgerSection = LedgerSection()
+    budget: BudgetSection = BudgetSection()
     statistics: StatisticsSection = StatisticsSection()
     presets: Annotated[list[PresetSection], Field(min_length=1)]
 

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from autointerp import registry
 from autointerp.errors import BadJob, LedgerError
@@ -21,51 +21,83 @@ from autointerp.protocols import Provider
 from autointerp.providers import (
     Accounts,
     BatchSettings,
+    Billing,
+    Budget,
     Counters,
+    GivenPrice,
     HasBatches,
     Ledger,
     LedgeredModel,
     Limits,
+    PlanningModel,
+    Price,
     RetryPolicy,
     import_jsonl,
+    price_of,
 )
 
-__all__ = ["Models", "account", "note", "opened_models", "paused", "state"]
+__all__ = [
+    "Models",
+    "account",
+    "batched",
+    "closing",
+    "note",
+    "opened_models",
+    "paused",
+    "price_for",
+    "provider_of",
+    "sections_of",
+    "state",
+]
+
+
+M = TypeVar("M", LedgeredModel, PlanningModel)
 
 
 @dataclass(frozen=True, slots=True)
-class Models:
+class Models(Generic[M]):
     """The models of a job's parts. Parts with the same settings share one; all share the ledger and the accounts."""
 
-    explainer: LedgeredModel
-    simulator: LedgeredModel
-    scorer: LedgeredModel
+    explainer: M
+    simulator: M
+    scorer: M
 
     @property
-    def each(self) -> tuple[LedgeredModel, ...]:
+    def each(self) -> tuple[M, ...]:
         """Every model once."""
         return tuple({id(model): model for model in (self.explainer, self.simulator, self.scorer)}.values())
 
-    @property
-    def in_batches(self) -> bool:
-        """Whether one of them is asked in batches."""
-        return any(model.batched for model in self.each)
 
-
-@asynccontextmanager
-async def opened_models(job: Job, base: Path) -> AsyncIterator[Models]:
-    """The job's models behind its ledger, recordings imported; all are closed at the end, whatever happened."""
-    sections: list[ModelSection] = []  # each once, however many parts it serves
+def sections_of(job: Job) -> list[ModelSection]:
+    """The models that a job names, each once, however many parts it serves."""
+    sections: list[ModelSection] = []
     for part in PARTS:
         if (section := job.model_of(part)) not in sections:
             sections.append(section)
-    providers = [_provider(section, base) for section in sections]
-    async with _closing(providers), _ledger(job.ledger, base) as ledger:
+    return sections
+
+
+@asynccontextmanager
+async def opened_models(job: Job, base: Path, budget: Budget | None = None) -> AsyncIterator[Models[LedgeredModel]]:
+    """The job's models behind its ledger, recordings imported; all are closed at the end, whatever happened.
+
+    budget: what all of them are paid from; None: one without a cap. Raises BadJob where it has a cap, or a vendor sells
+    a model, and there is no price.
+    """
+    budget = budget or Budget()
+    sections = sections_of(job)
+    providers = [provider_of(section, base) for section in sections]
+    billings = [
+        Billing(price_for(section, provider, capped=budget.most_usd is not None), budget)
+        for section, provider in zip(sections, providers, strict=True)
+    ]
+    async with closing(providers), _ledger(job.ledger, base) as ledger:
         for recording in job.ledger.imports:
             import_jsonl(ledger, base / recording)
         accounts = Accounts()
         made = [
-            _model(section, provider, ledger, accounts) for section, provider in zip(sections, providers, strict=True)
+            _model(section, provider, ledger, accounts, billing)
+            for section, provider, billing in zip(sections, providers, billings, strict=True)
         ]
         try:
             yield Models(*(made[sections.index(job.model_of(part))] for part in PARTS))
@@ -74,14 +106,33 @@ async def opened_models(job: Job, base: Path) -> AsyncIterator[Models]:
 
 
 @asynccontextmanager
-async def _closing(providers: Iterable[Provider]) -> AsyncIterator[None]:
+async def closing(providers: Iterable[Provider]) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         for provider in providers:
             stack.push_async_callback(provider.close)
         yield
 
 
-def _model(section: ModelSection, provider: Provider, ledger: Ledger, accounts: Accounts) -> LedgeredModel:
+def price_for(section: ModelSection, provider: Provider, *, capped: bool = False) -> Price | None:
+    """What a model costs; None where nothing will be asked of it, or no vendor sells it and the job gives no price.
+
+    Raises BadJob where a vendor sells it and its price is not known, or where there is none and a cap is to be held.
+    """
+    if section.replay_only:
+        return None
+    given = None if section.price is None else GivenPrice(**section.price.model_dump())
+    price = price_of(provider, section.name, given)
+    if price is None and capped:
+        raise BadJob(
+            f"a cap on spending needs a price, and {section.name} has none: give it in the job file as "
+            "price = { input_per_million = USD, output_per_million = USD } of the model"
+        )
+    return price
+
+
+def _model(
+    section: ModelSection, provider: Provider, ledger: Ledger, accounts: Accounts, billing: Billing
+) -> LedgeredModel:
     return LedgeredModel(
         provider,
         section.name,
@@ -90,6 +141,7 @@ def _model(section: ModelSection, provider: Provider, ledger: Ledger, accounts: 
         replay_only=section.replay_only,
         retries=RetryPolicy(max_wait_s=section.max_wait_s),
         batch=_batch(section, provider),
+        billing=billing,
     )
 
 
@@ -139,7 +191,7 @@ def _ledger(section: LedgerSection, base: Path) -> Ledger:
     return Ledger(path)
 
 
-def _provider(section: ModelSection, base: Path) -> Provider:
+def provider_of(section: ModelSection, base: Path) -> Provider:
     """The provider with its settings; a setting named `path` is relative to the job file."""
     settings = dict(section.settings)
     if isinstance(settings.get("path"), str):
@@ -148,20 +200,30 @@ def _provider(section: ModelSection, base: Path) -> Provider:
     return made
 
 
-def note(models: Models) -> str:
+def note(models: Models[LedgeredModel]) -> str:
     """What was asked so far, for a progress bar."""
     counters = [model.counters for model in models.each]
     failed = sum(one.failed for one in counters)
     replayed, live = sum(one.replayed + one.joined for one in counters), sum(one.live for one in counters)
-    return f"{replayed} replayed, {live} asked" + (f", {failed} failed" if failed else "")
+    spent = sum(one.cost_usd for one in counters)
+    return f"{replayed} replayed, {live} asked" + (f", {failed} failed" if failed else "") + _money(spent)
 
 
-def state(models: Models) -> str:
+def _money(spent: float) -> str:
+    return f", ${spent:.2f}" if spent >= 0.005 else ", under a cent" if spent else ""
+
+
+def batched(models: Models[LedgeredModel]) -> bool:
+    """Whether one of them is asked in batches."""
+    return any(model.batched for model in models.each)
+
+
+def state(models: Models[LedgeredModel]) -> str:
     """What holds it up just now, for a progress bar; "" where nothing does."""
     return ", ".join(filter(None, (paused(models), _in_batches(models))))
 
 
-def _in_batches(models: Models) -> str:
+def _in_batches(models: Models[LedgeredModel]) -> str:
     waiting = [model.in_batches for model in models.each]
     requests, batches = sum(one.requests for one in waiting), sum(one.batches for one in waiting)
     since = min((one.since for one in waiting if one.since is not None), default=None)
@@ -171,7 +233,7 @@ def _in_batches(models: Models) -> str:
     return f"{requests} requests in {batches} batches{at_vendor}"
 
 
-def paused(models: Models) -> str:
+def paused(models: Models[LedgeredModel]) -> str:
     """Until when nothing is asked because a server said "later"; "" while all are asked."""
     seconds = max(model.pacing.paused_s for model in models.each)
     if not seconds:
@@ -180,8 +242,24 @@ def paused(models: Models) -> str:
     return f"paused by a rate limit until {until:%H:%M:%S}"
 
 
-def account(models: Models) -> dict[str, Any]:
-    """What was asked in all, for the manifest."""
+def account(models: Models[LedgeredModel]) -> dict[str, Any]:
+    """What was asked in all and what this command paid for it, and the same for each model that was asked.
+
+    A run that was replayed whole says the same on every machine: of prices there is no word where nothing was asked.
+    """
     total = sum((model.counters for model in models.each), Counters())
-    usages = {"live_usage": total.live_usage.to_json(), "replayed_usage": total.replayed_usage.to_json()}
-    return {**asdict(total), **usages}
+    asked = [model for model in models.each if model.counters.attempts]
+    return {**_counted(total), "models": [_of_model(model) for model in asked]}
+
+
+def _of_model(model: LedgeredModel) -> dict[str, Any]:
+    price = model.billing.price
+    named = {"provider": model.provider, "model": model.model, "price": price.source if price else None}
+    return {**named, **_counted(model.counters)}
+
+
+def _counted(counters: Counters) -> dict[str, Any]:
+    """cost_usd: None where calls were answered, and what none of them cost is known."""
+    usages = {"live_usage": counters.live_usage.to_json(), "replayed_usage": counters.replayed_usage.to_json()}
+    cost = None if counters.unpriced and not counters.cost_usd else counters.cost_usd
+    return {**asdict(counters), **usages, "cost_usd": cost}

@@ -8,8 +8,10 @@ explanations that are lent to others.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -17,7 +19,8 @@ from typing import Any, TypeVar
 
 from autointerp.controls import Lenders, lenders
 from autointerp.jobs.job import Job, save_job
-from autointerp.jobs.models import Models, account, note, opened_models, state
+from autointerp.jobs.models import Models, account, batched, note, opened_models, state
+from autointerp.jobs.plan_and_run import rough_plan
 from autointerp.jobs.progress import Start, phases
 from autointerp.jobs.selection import Group
 from autointerp.jobs.stores import Stores
@@ -25,6 +28,7 @@ from autointerp.jobs.tasks import Task, baseline_units, tasks_of
 from autointerp.pipeline import baselines, explain, judge, not_split
 from autointerp.prompting import all_of
 from autointerp.protocols import Judgement
+from autointerp.providers import Budget, LedgeredModel
 from autointerp.records import ContextStore, split_unit
 from autointerp.results import Finished, Measured, detail, prepare_folder, write_run
 from autointerp.types import Explanation, Role, UnitId, UnitRecord, Unscored
@@ -56,22 +60,32 @@ class _Collected:
             seen.add(score.scorer)
 
 
-def run_job(job: Job, base: Path, folder: Path) -> Path:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What was asked of models, and how far that was from the plan (None where nothing was asked)."""
+
+    account: dict[str, Any]
+    plan: dict[str, Any] | None
+
+
+def run_job(job: Job, base: Path, folder: Path, max_cost_usd: float | None = None) -> Path:
     """Runs a job whose paths are relative to `base`, writes the run's folder (autointerp.results) and returns it.
 
-    Raises BadJob and BadStore before anything is asked of a model; ProviderRefused and Unsupported stop the job.
+    max_cost_usd: what this run may spend; None: what the job says. Raises BadJob and BadStore before anything is asked
+    of a model; ProviderRefused and Unsupported stop the job, and BudgetExceeded once the rest would cost too much.
     """
+    cap = job.budget.max_cost_usd if max_cost_usd is None else max_cost_usd
     stores = Stores.of(job, base)
     tasks = tasks_of(job, stores)
     prepare_folder(folder)
     with phases() as start:
-        run = _Run(job, tasks, stores, start)
+        run = _Run(job, tasks, stores, start, Budget(None if cap is None else Decimal(str(cap))))
         asked = asyncio.run(run.all(base))
     save_job(job, base, folder)
     presets = [task.preset for task in tasks]
     described = job.model_dump(mode="json")
     found = run.collected
-    write_run(Finished(folder, described, presets, stores.all(), found.rows, found.details, asked))
+    write_run(Finished(folder, described, presets, stores.all(), found.rows, found.details, asked.account, asked.plan))
     return folder
 
 
@@ -83,26 +97,30 @@ class _Run:
     tasks: list[Task]
     stores: Stores
     start: Start
+    budget: Budget
     collected: _Collected = field(default_factory=_Collected)
 
-    async def all(self, base: Path) -> dict[str, Any]:
+    async def all(self, base: Path) -> _Asked:
         """Runs the baselines, then every preset on its models, and returns what was asked of them.
 
         The models are opened first: what is wrong with one of them, or the ledger, is said before minutes are spent.
         """
         if not any(task.groups for task in self.tasks):
             await self._baselines()
-            return {}
-        async with opened_models(self.job, base) as models:
+            return _Asked({}, None)
+        async with opened_models(self.job, base, self.budget) as models:
             tasks = [task.on(models) for task in self.tasks]
+            plan = await rough_plan(self.job, self.tasks, models)
+            if plan is not None:
+                sys.stderr.write(f"{plan.sentence}\n")
             await self._baselines()
             groups = [_GroupRun(self, task, group, models) for task in tasks for group in task.groups]
-            if models.in_batches:  # a batch may take a day, so what can wait together does
+            if batched(models):  # a batch may take a day, so what can wait together does
                 await all_of(group.all() for group in groups)
             else:
                 for group in groups:
                     await group.all()
-            return account(models)
+            return _Asked(account(models), None if plan is None else plan.against(models))
 
     async def _baselines(self) -> None:
         """Scores the predictors without an LLM, which can afford every unit that fires."""
@@ -134,7 +152,7 @@ class _GroupRun:
     run: _Run
     task: Task
     group: Group
-    models: Models
+    models: Models[LedgeredModel]
 
     async def all(self) -> None:
         """Explains the units that lend their explanations as controls, then explains and judges unit after unit."""
@@ -158,7 +176,7 @@ class _GroupRun:
 
     @property
     def _width(self) -> int:
-        if self.models.in_batches:
+        if batched(self.models):
             return _IN_BATCHES
         return _PER_CALL * max(model.pacing.limits.concurrency for model in self.models.each)
 

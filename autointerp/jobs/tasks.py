@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from autointerp import registry
 from autointerp.errors import BadJob
@@ -37,12 +38,17 @@ class Task:
     def name(self) -> str:
         return self.preset.name
 
-    def on(self, models: Models) -> Task:
+    def on(self, models: Models[Any]) -> Task:
         """The same, asking these models. Raises Unsupported where one of them cannot serve."""
         self.method.check(models.explainer, models.simulator, models.scorer)
         if models.simulator is models.scorer:
             return self
         return replace(self, method=_method(self.job, self.preset, models))
+
+    def planned(self) -> Task:
+        """The same for a plan, where nobody looks at the intervals: made from as few resamples as can be."""
+        job = self.job.model_copy(update={"statistics": self.job.statistics.model_copy(update={"resamples": 2})})
+        return replace(self, job=job, method=_method(job, self.preset))
 
     def seed(self, unit: UnitId) -> int:
         """Of everything that is drawn for a unit. Variants of a preset share it, and with it what they ask alike."""
@@ -76,7 +82,7 @@ def _task(job: Job, section: PresetSection, stores: Stores) -> Task:
     return Task(job, section, _method(job, preset), groups)
 
 
-def _method(job: Job, preset: Preset, models: Models | None = None) -> Method:
+def _method(job: Job, preset: Preset, models: Models[Any] | None = None) -> Method:
     return Method.of(
         preset,
         resamples=job.statistics.resamples,

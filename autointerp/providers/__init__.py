@@ -2,6 +2,8 @@
 
 from autointerp.providers.anthropic_provider import AnthropicProvider
 from autointerp.providers.batch import BatchSettings, HasBatches, InBatches
+from autointerp.providers.billing import Billing
+from autointerp.providers.budget import Budget
 from autointerp.providers.ledger import Ledger
 from autointerp.providers.ledger_export import export_jsonl, import_jsonl
 from autointerp.providers.ledger_postgres import postgres_url
@@ -10,6 +12,8 @@ from autointerp.providers.model import Counters, LedgeredModel
 from autointerp.providers.openai_compatible import OpenAICompatibleProvider
 from autointerp.providers.openai_provider import OpenAIProvider
 from autointerp.providers.pacing import Accounts, Limits, Pacing
+from autointerp.providers.planning import KnownCalls, PlanningModel, Tally
+from autointerp.providers.prices import GivenPrice, Price, price_of
 from autointerp.providers.retries import RetryPolicy
 from autointerp.providers.scripted import ScriptedProvider
 
@@ -17,9 +21,13 @@ __all__ = [
     "Accounts",
     "AnthropicProvider",
     "BatchSettings",
+    "Billing",
+    "Budget",
     "Counters",
+    "GivenPrice",
     "HasBatches",
     "InBatches",
+    "KnownCalls",
     "Ledger",
     "LedgerStatistics",
     "LedgeredModel",
@@ -28,10 +36,14 @@ __all__ = [
     "OpenAICompatibleProvider",
     "OpenAIProvider",
     "Pacing",
+    "PlanningModel",
+    "Price",
     "RetryPolicy",
     "ScriptedProvider",
     "Selection",
+    "Tally",
     "export_jsonl",
     "import_jsonl",
     "postgres_url",
+    "price_of",
 ]

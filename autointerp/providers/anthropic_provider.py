@@ -56,7 +56,7 @@ class AnthropicProvider:
     ) -> None:
         self.name = named(name, {"thinking": thinking, "effort": effort, "thinking_room": thinking_room})
         self._base_url = checked_address(base_url)
-        self._key_variable = key_variable
+        self.key_variable = key_variable
         self._timeout_s = timeout_s
         self._thinking = thinking
         self._effort = effort
@@ -74,7 +74,12 @@ class AnthropicProvider:
     @property
     def account(self) -> str:
         """Whose limits it is under: server and name of the key. The key itself is no part of it."""
-        return f"{self._base_url} {self._key_variable}".rstrip()
+        return f"{self._base_url} {self.key_variable}".rstrip()
+
+    @property
+    def price_list(self) -> str:
+        """By whose prices it is billed, whatever the address."""
+        return "anthropic"
 
     def capabilities(self, model: str) -> Capabilities:
         """What the vendor's models take, and what the settings say of this one."""
@@ -132,7 +137,7 @@ class AnthropicProvider:
         if self._client is None:
             from anthropic import AsyncAnthropic
 
-            self._secret = secret_of(self._key_variable, self.name) if self._key_variable else NO_SECRET
+            self._secret = secret_of(self.key_variable, self.name) if self.key_variable else NO_SECRET
             self._client = AsyncAnthropic(
                 api_key=self._secret.reveal() or "none",
                 base_url=self._base_url,

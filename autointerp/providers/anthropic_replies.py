@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from autointerp.errors import BadReply
@@ -28,10 +29,16 @@ def read_message(text: str) -> ChatReply:
     """The reply that a response holds. Thinking is left out; a block that nobody asked for (a tool's) is a BadReply.
 
     A refusal is a reply with finish "refusal"; where the model wrote nothing, the vendor's explanation is its text.
+    A BadReply knows the usage where the answer says it: an answer that cannot be used is billed like another.
     """
     body = json_object(text)
     if body.get("type") == "error":
         raise BadReply(f"the server reports an error with a status of success: {str(body.get('error'))[:200]}")
+    with _billed(body):
+        return _message(body)
+
+
+def _message(body: Mapping[str, Any]) -> ChatReply:
     if body.get("type") != "message":
         raise BadReply(f"the server's answer is not a message but {str(body.get('type'))[:60]!r}")
     stopped, served = body.get("stop_reason"), body.get("model")
@@ -42,6 +49,16 @@ def read_message(text: str) -> ChatReply:
     finish = FINISHES.get(stopped, stopped)
     words = "".join(_texts(body.get("content")))
     return ChatReply(words or _explanation(body, finish), finish, served, _usage(body.get("usage")))
+
+
+@contextmanager
+def _billed(body: Mapping[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except BadReply as error:
+        with suppress(BadReply):
+            error.usage = _usage(body.get("usage"))
+        raise
 
 
 def _texts(content: Any) -> Iterator[str]:

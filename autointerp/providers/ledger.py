@@ -128,7 +128,7 @@ class Ledger:
     ) -> Reply | ProviderError:
         """Writes one call. When this returns the call is on the disk; a failure to write is raised.
 
-        asked_at: an aware time; seconds: how long the call took; cost_usd: None where the price is unknown; batch: the
+        asked_at: an aware time; seconds: how long the call took; cost_usd: None where it is not known; batch: the
         vendor's id of the batch that brought it, None for a live call; named: `named_request` of provider and request,
         from who has it already. Returns what a replay will find: the outcome, or the reply that was there before it (of
         another process, say).
@@ -157,6 +157,15 @@ class Ledger:
         with self._connected() as connection:
             chosen = query if key is None else query.where(calls.c.key == key)
             yield from connection.execution_options(yield_per=_CHUNK).execute(chosen).mappings()
+
+    def sample(self, provider: str, model: str, most: int) -> Iterator[tuple[Request, Reply]]:
+        """Some answered calls of a model, the first by their keys: no particular ones, and the same each time."""
+        chosen = select(calls.c.request, calls.c.reply).where(
+            calls.c.status == "answered", calls.c.provider == provider, calls.c.model == storable(model)
+        )
+        with self._connected() as connection:
+            for row in connection.execute(chosen.order_by(calls.c.key).limit(most)):
+                yield request_from_json(row.request), reply_from_json(row.reply)
 
     def keys(self, prefix: str, most: int) -> list[str]:
         """The keys that begin so, in order, `most` of them at most."""
@@ -257,7 +266,7 @@ def _row(
     batch: str | None,
 ) -> Mapping[str, Any]:
     failed = isinstance(outcome, ProviderError)
-    usage = Usage() if isinstance(outcome, ProviderError) else outcome.usage
+    usage = outcome.usage or Usage()
     return {
         "key": named.key,
         "provider": provider,

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from autointerp.errors import LedgerError
+from autointerp.errors import LedgerError, NoLedger
 from autointerp.providers.ledger_tables import calls, check_or_create
 
 __all__ = ["SqliteDatabase"]
@@ -55,7 +55,7 @@ class SqliteDatabase:
     def __init__(self, path: Path, *, create: bool, wait_s: float) -> None:
         self.name = str(path)
         if not create and not path.exists():
-            raise LedgerError(f"{path}: no such ledger: name the one you mean, or import an export into a new one")
+            raise NoLedger(f"{path}: no such ledger: name the one you mean, or import an export into a new one")
         self.engine = create_engine(URL.create("sqlite", database=self.name), connect_args={"timeout": wait_s})
         event.listen(self.engine, "connect", lambda connection, _: _configure(connection, wait_s))
         try:

@@ -15,7 +15,8 @@ __all__ = ["EVERY_CALL", "LedgerStatistics", "ModelStatistics", "Selection", "st
 
 @dataclass(frozen=True, slots=True)
 class ModelStatistics:
-    """Calls of one model. cost_usd: sum of the known costs; unpriced: answered calls without one."""
+    """Calls of one model. usage: of the answered ones. cost_usd: sum of the known costs, of failed calls too (one whose
+    answer could not be used is billed all the same); unpriced: answered calls without one."""
 
     provider: str
     model: str
@@ -77,8 +78,9 @@ def statistics_of(connection: Connection, selection: Selection) -> LedgerStatist
     ]
     sums = [
         func.coalesce(func.sum(column).filter(answered), 0)
-        for column in (calls.c.prompt_tokens, calls.c.completion_tokens, calls.c.cached_prompt_tokens, calls.c.cost_usd)
+        for column in (calls.c.prompt_tokens, calls.c.completion_tokens, calls.c.cached_prompt_tokens)
     ]
+    sums.append(func.coalesce(func.sum(calls.c.cost_usd), 0))
     by = (calls.c.provider, calls.c.model)
     rows = connection.execute(select(*by, *counts, *sums).where(selection.condition()).group_by(*by).order_by(*by))
     return LedgerStatistics(

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 
-from autointerp.errors import LedgerError
+from autointerp.errors import LedgerError, NoLedger
 
 __all__ = ["FORMAT", "VERSION", "batch_entries", "batches", "calls", "check_or_create", "storable"]
 
@@ -106,7 +106,7 @@ def check_or_create(connection: Connection, name: str, lock: Callable[[Connectio
     """
     if not _names(connection):
         if not create:
-            raise LedgerError(f"{name}: holds no ledger: name the one you mean, or import an export into a new one")
+            raise NoLedger(f"{name}: holds no ledger: name the one you mean, or import an export into a new one")
         lock(connection)
         if not _names(connection):
             _tables.create_all(connection)

@@ -24,8 +24,11 @@ from autointerp.protocols import (
 )
 from autointerp.providers.batch.queue import NOTHING_IN_BATCHES, BatchQueue, BatchSettings, InBatches
 from autointerp.providers.batch.service import HasBatches
+from autointerp.providers.billing import Billing
+from autointerp.providers.budget import Reservation
 from autointerp.providers.ledger import Ledger
 from autointerp.providers.pacing import PacedCall, Pacing
+from autointerp.providers.planning import KnownCalls, PlanningModel
 from autointerp.providers.retries import Patience, RetryPolicy, retried
 from autointerp.providers.token_estimate import TokenEstimate
 from autointerp.providers.wire import NamedRequest, named_request
@@ -41,6 +44,9 @@ class Counters:
     live: asked and answered; replayed: answered by the ledger; joined: answered by the same question asked by another
     caller; failed: ended in an error after its retries; attempts: calls made, failures included. The usages are sums
     over live and over replayed and joined requests.
+
+    cost_usd: of all attempts whose cost is known; uncertain_usd: the most that those can have cost of which nobody said
+    (a connection that was cut); unpriced: answered calls without a known cost.
     """
 
     live: int = 0
@@ -50,6 +56,9 @@ class Counters:
     attempts: int = 0
     live_usage: Usage = field(default_factory=Usage)
     replayed_usage: Usage = field(default_factory=Usage)
+    cost_usd: float = 0.0
+    uncertain_usd: float = 0.0
+    unpriced: int = 0
 
     def __add__(self, other: Counters) -> Counters:
         return Counters(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
@@ -62,7 +71,8 @@ class LedgeredModel:
     ledger does not know raises NotInLedger, or the error it ended in when it was asked. retries: applied to Transient
     errors and, less often, to a BadReply; each failed attempt is recorded, and a retry that waits is not an open call.
     sleep: how to wait. batch: ask in batches instead of one by one, where the provider's vendor takes them (else
-    ValueError). What is asked and the ledger's keys are the same.
+    ValueError). What is asked and the ledger's keys are the same. billing: what calls cost, and the budget they are
+    paid from; each attempt is paid for apart.
     """
 
     def __init__(
@@ -76,6 +86,7 @@ class LedgeredModel:
         retries: RetryPolicy | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         batch: BatchSettings | None = None,
+        billing: Billing | None = None,
     ) -> None:
         self.counters = Counters()
         self._provider = provider
@@ -85,6 +96,7 @@ class LedgeredModel:
         self._replay_only = replay_only
         self._retries = retries or RetryPolicy()
         self._sleep = sleep
+        self._billing = billing or Billing()
         self._estimate = TokenEstimate()
         self._asking: set[asyncio.Task[Any]] = set()
         self._waiting: set[asyncio.Task[Any]] = set()  # those of them with no call open
@@ -102,8 +114,19 @@ class LedgeredModel:
     def capabilities(self) -> Capabilities:
         return self._provider.capabilities(self._model)
 
+    def planning(self) -> PlanningModel:
+        """What counts the calls that this model would make, and makes none."""
+        known = KnownCalls([self._ledger])
+        price = self._billing.price
+        return PlanningModel(self._provider, self._model, known, price=price, replay_only=self._replay_only)
+
+    @property
+    def billing(self) -> Billing:
+        """What its calls cost, and the budget they are paid from."""
+        return self._billing
+
     async def chat(self, request: ChatRequest) -> tuple[str, ChatReply]:
-        """(request key, reply). Raises a ProviderError, or LedgerError."""
+        """(request key, reply). Raises a ProviderError, LedgerError, or BudgetExceeded."""
         key, reply = await self._answer(request)
         return key, cast(ChatReply, reply)
 
@@ -183,48 +206,65 @@ class LedgeredModel:
         with _Entered(self._asking):
             try:
                 if self._queue is not None:
-                    with self._interruptible():
-                        return await self._queue.answer(named.key, request)
+                    return await self._in_batch(self._queue, named, request)
                 return await retried(
                     lambda: self._attempt(named, request, patience), self._retries, self._wait, jitter, patience
                 )
             except WaitedTooLong as error:  # recorded too, so that a replay ends in the same
-                await self._record(request, error, asked_at=datetime.now(UTC), seconds=0.0, named=named)
+                await self._ledger.record(
+                    self.provider, request, error, asked_at=datetime.now(UTC), seconds=0.0, named=named
+                )
                 raise
 
     async def _attempt(self, named: NamedRequest, request: Request, patience: Patience) -> Reply:
         with self._interruptible():
-            call = await self.pacing.begin(self._estimate.of(request), patience, type(request).__name__)
-        with call:
-            self.counters.attempts += 1
-            asked_at, start = datetime.now(UTC), time.monotonic()
-            outcome = await self._outcome(request, call)
-            seconds = time.monotonic() - start
-        outcome = await self._record(request, outcome, asked_at=asked_at, seconds=seconds, named=named)
+            money = await self._billing.reserve(request, self.capabilities(), self._estimate)
+        with money:
+            with self._interruptible():
+                call = await self.pacing.begin(self._estimate.of(request), patience, type(request).__name__)
+            with call:
+                money.sent = True
+                self.counters.attempts += 1
+                asked_at, start = datetime.now(UTC), time.monotonic()
+                outcome = await self._outcome(request, call)
+                seconds = time.monotonic() - start
+            cost = self._paid(money, outcome, _usage(outcome), asked_at)
+        outcome = await self._ledger.record(
+            self.provider, request, outcome, asked_at=asked_at, seconds=seconds, cost_usd=cost, named=named
+        )
         if isinstance(outcome, ProviderError):
             raise outcome
         return outcome
 
-    async def _record(
-        self,
-        request: Request,
-        outcome: Reply | ProviderError,
-        *,
-        asked_at: datetime,
-        seconds: float,
-        batch: str | None = None,
-        named: NamedRequest | None = None,
-    ) -> Reply | ProviderError:
-        """Writes down what came of one attempt; batch: the vendor's id of the batch that brought it, None: live."""
-        return await self._ledger.record(
-            self.provider, request, outcome, asked_at=asked_at, seconds=seconds, batch=batch, named=named
-        )
+    async def _in_batch(self, queue: BatchQueue, named: NamedRequest, request: Request) -> Reply:
+        """The reply, by the next batch or one that is open already; money is set aside for it meanwhile."""
+        with self._interruptible(), await self._billing.reserve(request, self.capabilities(), self._estimate) as money:
+            money.sent = True
+            asked_at = datetime.now(UTC)
+            try:
+                reply = await queue.answer(named.key, request)
+            except ProviderError as error:
+                usage = None if isinstance(error, WaitedTooLong) else error.usage  # its batch may still be run
+                self._paid(money, error, usage, asked_at, batch=True)
+                raise
+            self._paid(money, reply, _usage(reply), asked_at, batch=True)
+            return reply
 
     async def _record_of_batch(
         self, request: Request, outcome: Reply | ProviderError, *, asked_at: datetime, seconds: float, batch: str
     ) -> Reply | ProviderError:
+        """Writes down what a batch brought; batch: the vendor's id of it."""
         self.counters.attempts += 1
-        return await self._record(request, outcome, asked_at=asked_at, seconds=seconds, batch=batch)
+        cost = self._billing.cost(_usage(outcome), asked_at, batch=True)
+        return await self._ledger.record(
+            self.provider,
+            request,
+            outcome,
+            asked_at=asked_at,
+            seconds=seconds,
+            cost_usd=None if cost is None else float(cost),
+            batch=batch,
+        )
 
     def _batch_queue(self, settings: BatchSettings) -> BatchQueue:
         if not isinstance(self._provider, HasBatches):
@@ -250,6 +290,24 @@ class LedgeredModel:
         call.answered(reply.usage)
         self._estimate.learn(request, reply.usage)
         return reply
+
+    def _paid(
+        self,
+        money: Reservation,
+        outcome: Reply | ProviderError,
+        usage: Usage | None,
+        asked_at: datetime,
+        *,
+        batch: bool = False,
+    ) -> float | None:
+        """Settles an attempt. usage: None where nobody said."""
+        cost = self._billing.settle(money, usage, asked_at, batch=batch)
+        if cost is not None:
+            self.counters.cost_usd += float(cost)
+            return float(cost)
+        self.counters.uncertain_usd += float(money.usd)
+        self.counters.unpriced += not isinstance(outcome, ProviderError)
+        return None
 
     async def _wait(self, seconds: float) -> None:
         with self._interruptible():
@@ -278,15 +336,29 @@ class _Entered:
         self._tasks.discard(self._task)
 
 
+def _usage(outcome: Reply | ProviderError) -> Usage | None:
+    """What an attempt used, None where nobody said: of an answer, zeros are from a server that does not count."""
+    unknown = not isinstance(outcome, ProviderError) and outcome.usage == Usage()
+    return None if unknown else outcome.usage
+
+
 def _fitting(request: Request, reply: Reply) -> Reply:
     """The reply, if it is of the request's kind and shape. A provider that answers otherwise has failed."""
     if isinstance(request, ChatRequest):
         if not isinstance(reply, ChatReply):
-            raise BadReply(f"a conversation was answered with {type(reply).__name__}")
+            raise _misfit(reply, f"a conversation was answered with {type(reply).__name__}")
         return reply
     if not isinstance(reply, EchoReply):
-        raise BadReply(f"a request for log-probabilities was answered with {type(reply).__name__}")
+        raise _misfit(reply, f"a request for log-probabilities was answered with {type(reply).__name__}")
     wrong = [row for row in reply.logprobs if len(row) != len(request.candidates)]
     if wrong or len(reply.logprobs) != len(request.slots):
-        raise BadReply(f"the reply does not hold {len(request.candidates)} numbers for {len(request.slots)} slots each")
+        numbers, slots = len(request.candidates), len(request.slots)
+        raise _misfit(reply, f"the reply does not hold {numbers} numbers for {slots} slots each")
     return reply
+
+
+def _misfit(reply: Reply, why: str) -> BadReply:
+    """It is billed all the same."""
+    error = BadReply(why)
+    error.usage = reply.usage
+    return error

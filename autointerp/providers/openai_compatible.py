@@ -21,6 +21,7 @@ class OpenAICompatibleProvider:
 
     name: part of every ledger key, so give different services different names. key_variable: the environment variable
     that holds the key, read at the first call; "" for a server that asks for none. timeout_s: until an answer is whole.
+    price_list: by whose prices it is billed, its address: that of a vendor is in the price list, others are not.
 
     The others say what cannot be seen from outside; a setting that the server is said not to obey is refused, never
     dropped. json_mode, seed, logprobs, temperature: whether it obeys these fields. length_field: the name of the limit
@@ -52,6 +53,8 @@ class OpenAICompatibleProvider:
             raise BadInput(f"unknown echo_format {echo_format!r}: known are {', '.join(FORMATS)}")
         self.name = name
         self._server = OpenAIServer(name, checked_address(base_url), key_variable, timeout_s)
+        self.price_list = base_url
+        self.key_variable = key_variable
         self._length_field = length_field or ("max_completion_tokens" if base_url == OPENAI else "max_tokens")
         self._echo_format = echo_format
         self._echo_alternatives = echo_alternatives

@@ -97,6 +97,16 @@ class OpenAIProvider:
         """Whose limits it is under: server and name of the key."""
         return self._server.account
 
+    @property
+    def key_variable(self) -> str:
+        """The environment variable with the key."""
+        return self._server.key_variable
+
+    @property
+    def price_list(self) -> str:
+        """By whose prices it is billed, whatever the address."""
+        return "openai"
+
     def capabilities(self, model: str) -> Capabilities:
         """What the model's family takes, corrected by the settings."""
         return replace(family_of(model), **self._corrections)

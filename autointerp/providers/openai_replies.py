@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from autointerp.errors import BadReply, Unsupported
@@ -16,8 +17,16 @@ _DECIMALS = 5
 
 
 def read_chat(text: str, request: ChatRequest) -> ChatReply:
-    """The first choice of a chat completion. A refusal is a reply with finish "refusal" and the refusal as its text."""
+    """The first choice of a chat completion. A refusal is a reply with finish "refusal" and the refusal as its text.
+
+    What it raises knows the usage, where the answer says it: an answer that cannot be used is billed like another.
+    """
     body = _body(text)
+    with _billed(body):
+        return _chat(body, request)
+
+
+def _chat(body: Mapping[str, Any], request: ChatRequest) -> ChatReply:
     choice = _choice(body)
     message = choice.get("message")
     if not isinstance(message, Mapping):
@@ -35,9 +44,15 @@ def read_chat(text: str, request: ChatRequest) -> ChatReply:
 def read_echo(text: str, request: EchoRequest, start: int) -> EchoReply:
     """The candidates' log-probabilities at the slots of an echoed prompt in which the last message begins at `start`.
 
-    Raises Unsupported where the server's tokens do not break at a slot, or its reply has no prompt log-probabilities.
+    Raises Unsupported where the server's tokens do not break at a slot, or its reply has no prompt log-probabilities;
+    what it raises knows the usage as in `read_chat`.
     """
     body = _body(text)
+    with _billed(body):
+        return _echo(body, request, start)
+
+
+def _echo(body: Mapping[str, Any], request: EchoRequest, start: int) -> EchoReply:
     logprobs: Any = _choice(body).get("logprobs")
     try:
         offsets = {int(offset): place for place, offset in reversed([*enumerate(logprobs["text_offset"])])}
@@ -63,6 +78,16 @@ def _body(text: str) -> Mapping[str, Any]:
     return body
 
 
+@contextmanager
+def _billed(body: Mapping[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except (BadReply, Unsupported) as error:
+        with suppress(BadReply):
+            error.usage = _usage(body) if body.get("usage") else None
+        raise
+
+
 def _choice(body: Mapping[str, Any]) -> Mapping[str, Any]:
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
@@ -75,14 +100,18 @@ def _served(body: Mapping[str, Any], asked: str) -> str:
 
 
 def _usage(body: Mapping[str, Any]) -> Usage:
-    """Zeros where the server does not count. Hidden reasoning is part of `completion_tokens`, and billed as such."""
+    """Zeros where the server does not count. Hidden reasoning is part of `completion_tokens`, and billed as such.
+
+    Some servers leave it out there, so that only `total_tokens` has it: what is not prompt was generated.
+    """
     usage = body.get("usage") or {}
     try:
         prompt = usage.get("prompt_tokens_details") or {}
         completion = usage.get("completion_tokens_details") or {}
+        asked, total = count(usage.get("prompt_tokens")), count(usage.get("total_tokens"))
         return Usage(
-            prompt_tokens=count(usage.get("prompt_tokens")),
-            completion_tokens=count(usage.get("completion_tokens")),
+            prompt_tokens=asked,
+            completion_tokens=max(count(usage.get("completion_tokens")), total - asked if asked else 0),
             cached_prompt_tokens=count(prompt.get("cached_tokens")),
             cache_write_tokens=count(prompt.get("cache_write_tokens")),
             reasoning_tokens=count(completion.get("reasoning_tokens")),

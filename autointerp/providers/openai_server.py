@@ -29,7 +29,7 @@ class OpenAIServer:
     def __init__(self, name: str, base_url: str, key_variable: str, timeout_s: float) -> None:
         self._name = name
         self._base_url = base_url
-        self._key_variable = key_variable
+        self.key_variable = key_variable
         self._timeout_s = timeout_s
         self._secret = NO_SECRET
         self._client: AsyncOpenAI | None = None
@@ -37,7 +37,7 @@ class OpenAIServer:
     @property
     def account(self) -> str:
         """Whose limits it is under: server and name of the key. The key itself is no part of it."""
-        return f"{self._base_url} {self._key_variable}".rstrip()
+        return f"{self._base_url} {self.key_variable}".rstrip()
 
     async def post(self, path: str, body: dict[str, Any]) -> str:
         """The text of a successful response. Raises a ProviderError for all that goes wrong on the way."""
@@ -83,7 +83,7 @@ class OpenAIServer:
         if self._client is None:
             from openai import AsyncOpenAI
 
-            self._secret = secret_of(self._key_variable, self._name) if self._key_variable else NO_SECRET
+            self._secret = secret_of(self.key_variable, self._name) if self.key_variable else NO_SECRET
             self._client = AsyncOpenAI(
                 api_key=self._secret.reveal() or "none",
                 base_url=self._base_url,

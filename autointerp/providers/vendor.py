@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from autointerp.errors import Authentication, BadReply, NotFound, ProviderError, Quota, RateLimited, Transient
 from autointerp.providers.keys import Secret
 from autointerp.providers.rate_limit_headers import retry_after_s
+from autointerp.types import Usage
 
 if TYPE_CHECKING:
     import httpx2
@@ -64,6 +65,8 @@ async def text_of(call: Awaitable[httpx2.Response], vendor: Vendor, asked: Asked
         failure: ProviderError = _late(asked)
     except tuple(vendor.errors) as error:
         failure = _translated(error, vendor, asked)
+        if _never_connected(error):
+            failure.usage = Usage()
     else:
         if "html" not in response.headers.get("content-type", ""):
             return asked.secret.removed_from(response.text)
@@ -74,6 +77,13 @@ async def text_of(call: Awaitable[httpx2.Response], vendor: Vendor, asked: Asked
 def _late(asked: Asked) -> Transient:
     mend = "allow more with timeout_s, or ask for less at once with concurrency"
     return Transient(f"{asked.address}: no whole answer within {asked.timeout_s:g} s ({mend})", overloaded=True)
+
+
+def _never_connected(error: Exception) -> bool:
+    """Whether the request was not sent, so that nobody can bill for it."""
+    import httpx2
+
+    return isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
 
 
 def _translated(error: Exception, vendor: Vendor, asked: Asked) -> ProviderError:
@@ -103,6 +113,12 @@ def _failure(
     message = f"{asked.address}: {_advice(kind, response)}{said[:_SHOWN]}"
     if response is None:
         return kind(message)
+    failure = _refusal(kind, message, response)
+    failure.usage = Usage()  # vendors bill no call that they answer with the status of an error
+    return failure
+
+
+def _refusal(kind: type[ProviderError], message: str, response: httpx2.Response) -> ProviderError:
     if kind is RateLimited:
         return RateLimited(message, retry_after_s(response.headers))
     if kind is Transient:

@@ -18,6 +18,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from autointerp.results.costs import cost_words, plan_words
 from autointerp.results.details import read_details
 from autointerp.results.manifest import read_manifest
 from autointerp.results.summary import summarise
@@ -46,6 +47,7 @@ def write_report(folder: Path) -> Path:
         summary=summary,
         interval_name=interval_name(summary),
         verdicts=verdicts(summary),
+        money={"cost": cost_words(manifest), "plan": plan_words(manifest)},
         figures=list(_figures(folder)),
         style=(page / "report.css").read_text(encoding="utf-8"),
         script=(page / "report.js").read_text(encoding="utf-8"),

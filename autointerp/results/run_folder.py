@@ -40,6 +40,7 @@ class Finished:
     rows: Sequence[Measured]
     details: Sequence[Mapping[str, Any]]
     account: Mapping[str, Any]
+    plan: Mapping[str, Any] | None = None
 
 
 def prepare_folder(folder: Path) -> None:
@@ -83,6 +84,7 @@ def _manifest(run: Finished) -> dict[str, Any]:
         "model": run.job.get("model"),
         "coverage": _coverage(run.rows),
         "calls": dict(run.account),
+        **({} if run.plan is None else {"plan": dict(run.plan)}),
         "versions": {
             "autointerp": version("autointerp"),
             "python": platform.python_version(),

@@ -52,6 +52,8 @@ def summarise(folder: Path) -> dict[str, Any]:
         "controls": _controls(frame, own, level),
         "ranking": next(iter(rankings.values()), []),
         "rankings": rankings,
+        "calls": manifest["calls"],
+        **({"plan": manifest["plan"]} if "plan" in manifest else {}),
     }
 
 

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from autointerp.results.costs import cost_words, plan_words
+
 __all__ = ["interval_name", "show_text", "verdicts"]
 
 
@@ -110,6 +112,9 @@ def show_text(summary: Mapping[str, Any], rows: int) -> str:
             console.print(Text("* " + line))
     console.print()
     console.print(_ranking(summary["ranking"], rows, interval_name(summary)))
+    for name, said in (("cost", cost_words(summary)), ("plan", plan_words(summary))):
+        if said is not None:
+            console.print(Text(f"\n{name}: {said}"))
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip(" ") for line in console.file.getvalue().rstrip("\n").split("\n")) + "\n"
 

@@ -75,7 +75,7 @@ def test_an_address_without_the_protocol(vendor: str, recorded: Recorded) -> Non
     elsewhere = Recorded(f"{recorded.address}/nothing-here", recorded.model)
     with pytest.raises(ProviderRefused) as caught:
         chat(vendor, elsewhere)
-    assert type(caught.value) is ProviderRefused
+    assert type(caught.value) is NotFound
     assert caught.value.exit_code == 3
 
 

@@ -74,8 +74,8 @@ def test_a_job_that_says_nothing_knows_no_limits(tmp_path: Path) -> None:
         (
             "request_per_minute = 5",
             "model.request_per_minute: unknown key: known are batch, batch_poll_s, batch_size, concurrency, "
-            "max_wait_h, max_wait_s, min_concurrency, name, provider, replay_only, requests_per_minute, settings, "
-            "tokens_per_minute",
+            "max_wait_h, max_wait_s, min_concurrency, name, price, provider, replay_only, requests_per_minute, "
+            "settings, tokens_per_minute",
         ),
         ("requests_per_minute = 0", "model.requests_per_minute: Input should be greater than or equal to 1"),
         ("tokens_per_minute = 1.5", "model.tokens_per_minute: Input should be a valid integer"),
@@ -99,7 +99,7 @@ def test_a_wrong_pacing_is_one_line(tmp_path: Path, lines: str, complaint: str) 
         (
             'name = "paced"',
             'name = "paced"\nsead = 3',
-            "sead: unknown key: known are baselines, explainer_model",
+            "sead: unknown key: known are baselines, budget, explainer_model",
         ),
         ("features = 1", "fatures = 1", "presets.0.units.fatures: unknown key: known are control_features, control_n"),
     ],
