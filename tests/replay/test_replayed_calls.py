@@ -11,7 +11,7 @@ import pytest
 from replay.conftest import ADDRESS, Recorded
 from vcr.errors import CannotOverwriteExistingCassetteException
 
-from autointerp.errors import ContextOverflow, ProviderRefused, Transient, Unsupported
+from autointerp.errors import ContextOverflow, NotFound, ProviderRefused, Transient, Unsupported
 from autointerp.protocols import ChatReply, ChatRequest, EchoRequest, Message, Provider, Reply, Request
 from autointerp.providers import AnthropicProvider, OpenAICompatibleProvider, OpenAIProvider
 
