@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,7 +26,7 @@ from autointerp.prompting import all_of
 from autointerp.protocols import Judgement, LanguageModel
 from autointerp.providers import LedgeredModel
 from autointerp.records import ContextStore, split_unit
-from autointerp.results import Finished, Measured, detail, prepare_folder, write_run
+from autointerp.results import Finished, Measured, RunWriter, detail, prepare_folder
 from autointerp.seeds import derive
 from autointerp.types import Explanation, Role, UnitId, UnitRecord, Unscored
 
@@ -35,18 +35,17 @@ __all__ = ["run_job"]
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Collected:
-    """What a job has found so far."""
+    """Takes what a job finds to the run's folder."""
 
-    rows: list[Measured] = field(default_factory=list)
-    details: list[dict[str, Any]] = field(default_factory=list)
+    writer: RunWriter
 
     def add(self, judgement: Judgement, store: ContextStore) -> None:
         seen: set[str] = set()
         for score in judgement.scores:
             density = store.statistics(score.unit).density
-            self.rows.append(Measured(score, density, score.scorer not in seen, store.control))
+            self.writer.add(Measured(score, density, score.scorer not in seen, store.control))
             seen.add(score.scorer)
 
 
@@ -98,13 +97,12 @@ def run_job(job: Job, base: Path, folder: Path) -> Path:
     if not any(_baseline_units(job, task, stores) or task.groups for task in tasks):
         raise BadJob("nothing to do: [units] names no unit, and [baselines] asks for none")
     prepare_folder(folder)
-    collected = _Collected()
-    with phases() as start:
-        asked = asyncio.run(_run_tasks(job, base, tasks, stores, collected, start))
-    save_job(job, base, folder)
-    presets = [task.preset for task in tasks]
-    described = job.model_dump(mode="json")
-    write_run(Finished(folder, described, presets, stores.all(), collected.rows, collected.details, asked))
+    with RunWriter(folder) as writer:
+        with phases() as start:
+            asked = asyncio.run(_run_tasks(job, base, tasks, stores, _Collected(writer), start))
+        save_job(job, base, folder)
+        presets = [task.preset for task in tasks]
+        writer.finish(Finished(job.model_dump(mode="json"), presets, stores.all(), asked))
     return folder
 
 
@@ -199,7 +197,7 @@ async def _run_group(
     for done in await _each(judge_one, usable.values(), width):
         for judgement, line in done:
             collected.add(judgement, group.store)
-            collected.details.append(line)
+            collected.writer.add_detail(line)
 
 
 async def _explain_all(

@@ -1,10 +1,10 @@
 """Entries in the order of their keys, without holding them in memory: an external merge sort.
 
-Entries are held until they fill a few megabytes, then sorted and written as a run to a temporary file; `FAN_IN` runs are
-merged into one of the next level as soon as there are so many, so that neither the memory nor the number of open files
-grows with the number of entries (the files with its logarithm). The files lie in the folder that is given, not where
-the system keeps temporary files, which is often memory; they have no name (or lose it when they are closed), so that
-nothing of them is left behind, however the process ends.
+Entries are held until they fill a few megabytes, then sorted and written as a run to a temporary file. `FAN_IN` runs
+are merged into one of the next level as soon as there are so many, so that memory does not grow with the number of
+entries, and the number of open files only with its logarithm. The files lie in the folder that is given, not where the
+system keeps temporary files, which is often memory. They have no name, so that nothing of them is left behind, however
+the process ends.
 """
 
 from __future__ import annotations

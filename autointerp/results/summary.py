@@ -5,60 +5,56 @@ The document of `autointerp show --json`. Numbers that could not be computed are
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from autointerp.results.manifest import read_manifest
-from autointerp.results.tables import read_scores, write_atomically
-from autointerp.stats import Candidate, Ranking, compare_groups, compare_paired, rank
+from autointerp.results.reading import primary_rows
+from autointerp.results.standing import ranked_scorers, standing
+from autointerp.stats import compare_groups, compare_paired
 from autointerp.stats import summarise as summarise_group
-from autointerp.types import (
-    Interval,
-    Outcome,
-    Provenance,
-    RankedUnit,
-    Reason,
-    Role,
-    Score,
-    Scored,
-    UnitId,
-    Unscored,
-    Usage,
-)
+from autointerp.types import Role, Unscored
 
-__all__ = ["summarise", "write_ranking"]
+__all__ = ["summarise"]
 
 _MAIN = (Role.EXPLANATION.value, Role.BASELINE.value)
+_COLUMNS = ("unit", "kind", "scorer", "metric", "role", "control_subject", "status", "reason", "value")
 _SEED = 0  # of the bootstrap over units; a run's summary is a function of its table
 
 
-def summarise(folder: Path) -> dict[str, Any]:
-    """The document of `show --json` for a run's folder. Raises BadInput where the folder holds no run."""
-    frame = read_scores(folder)
-    frame = frame[frame["primary"]]
+def summarise(folder: Path, places: int | None = None) -> dict[str, Any]:
+    """The document of `show --json` for a run's folder; of each ranking the first `places` only, None for all.
+
+    Raises BadInput where the folder holds no run, or one whose scores cannot be ranked together.
+    """
+    level = float(read_manifest(folder)["statistics"]["level"])
+    rankings = _rankings(folder, level, places)
+    frame = primary_rows(folder, _COLUMNS)
     own = frame[frame["role"].isin(_MAIN) & frame["control_subject"].isna()]
-    manifest = read_manifest(folder)
-    level = float(manifest["statistics"]["level"])
-    rankings = _rankings(frame, str(manifest["first_preset"]), level)
     return {
         "level": level,
         "summary": _by_kind(own, level),
-        "comparison": {str(scorer): _comparison(rows, level) for scorer, rows in own.groupby("scorer", sort=True)},
+        "comparison": {scorer: _comparison(rows, level) for scorer, rows in _groups(own, "scorer")},
         "controls": _controls(frame, own, level),
         "ranking": next(iter(rankings.values()), []),
         "rankings": rankings,
     }
 
 
+def _groups(rows: pd.DataFrame, column: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows of each value of a column, in alphabetical order."""
+    for name, group in rows.groupby(column, sort=True, observed=True):
+        yield str(name), group
+
+
 def _by_kind(rows: pd.DataFrame, level: float) -> dict[str, dict[str, Any]]:
     """{kind: {scorer: numbers}}."""
     return {
-        str(kind): {str(scorer): _numbers(group, level) for scorer, group in of_kind.groupby("scorer", sort=True)}
-        for kind, of_kind in rows.groupby("kind", sort=True)
+        kind: {scorer: _numbers(group, level) for scorer, group in _groups(of_kind, "scorer")}
+        for kind, of_kind in _groups(rows, "kind")
     }
 
 
@@ -69,7 +65,7 @@ def _numbers(rows: pd.DataFrame, level: float) -> dict[str, Any]:
     counts: dict[str, Any] = {
         "n_attempted": len(rows),
         "n_scored": len(scored),
-        "unscored": {str(reason): int(n) for reason, n in reasons.items()},
+        "unscored": {str(reason): int(n) for reason, n in reasons.items() if n},
         "metric": str(rows["metric"].iloc[0]),
     }
     group = summarise_group(scored, n_unscored=len(rows) - len(scored), seed=_SEED, level=level)
@@ -161,83 +157,7 @@ def _gap(own: pd.DataFrame, control: pd.DataFrame, level: float) -> dict[str, An
     }
 
 
-def _rankings(frame: pd.DataFrame, first: str, level: float) -> dict[str, list[dict[str, Any]]]:
-    """{scorer: ranking} of the units' own explanations, the job's first protocol first; where no LLM took part, of the
-    baselines."""
-    role = Role.EXPLANATION.value if (frame["role"] == Role.EXPLANATION.value).any() else Role.BASELINE.value
-    rows = frame[(frame["role"] == role) & frame["control_subject"].isna()]
-    if role == Role.BASELINE.value:  # the constant ranks nothing, and must not stand in the place of one that does
-        rows = rows[rows["scorer"].isin(rows.loc[rows["status"] == "scored", "scorer"])]
-    names = sorted(set(rows["scorer"]), key=lambda name: (not name.startswith(first + "."), name.count("."), name))
-    return {name: _ranking(rows[rows["scorer"] == name], frame[frame["scorer"] == name], level) for name in names}
-
-
-def _ranking(own: pd.DataFrame, same_scorer: pd.DataFrame, level: float) -> list[dict[str, Any]]:
-    lent = same_scorer[same_scorer["role"] == Role.OTHER_EXPLANATION.value]
-    controls = {score.unit: score for score in _scores(lent, level)}
-    candidates = [Candidate(score, controls.get(score.unit)) for score in _scores(own, level)]
-    ranking: Ranking = rank(candidates)
-    return [_place(unit, ranking.scorer) for unit in ranking.ranked]
-
-
-def _place(unit: RankedUnit, scorer: str) -> dict[str, Any]:
-    interval = unit.score.interval
-    return {
-        "rank": unit.rank,
-        "unit": str(unit.unit),
-        "kind": unit.unit.kind.value,
-        "score": unit.score.value,
-        "ci_low": unit.lower_bound,
-        "ci_high": None if interval is None else interval.high,
-        "control_gap": unit.control_gap,
-        "coverage": unit.coverage,
-        "explanation": unit.explanation,
-        "scorer": scorer,
-    }
-
-
-def _scores(frame: pd.DataFrame, level: float) -> list[Score]:
-    # pandas reads a missing text as NaN, which is no text and no JSON.
-    rows = frame.to_dict("records")
-    return [
-        _score({str(name): None if pd.isna(value) else value for name, value in row.items()}, level) for row in rows
-    ]
-
-
-def _score(row: Mapping[str, Any], level: float) -> Score:
-    """A row of scores.parquet as the score it was; level: of the run's intervals."""
-    return Score(
-        unit=UnitId.parse(row["unit"]),
-        scorer=row["scorer"],
-        scorer_version=int(row["scorer_version"]),
-        metric=row["metric"],
-        outcome=_outcome(row, level),
-        role=Role(row["role"]),
-        attempted=int(row["attempted"]),
-        failed=int(row["failed"]),
-        explanation=row["explanation"],
-        provenance=tuple(_provenance(one) for one in json.loads(row["provenance"])),
-    )
-
-
-def _outcome(row: Mapping[str, Any], level: float) -> Outcome:
-    if row["status"] != "scored":
-        return Unscored(Reason(row["reason"]), row["detail"] or "")
-    interval = None
-    if not pd.isna(row["ci_low"]):
-        interval = Interval(row["ci_low"], row["ci_high"], level, method=row["ci_method"])
-    return Scored(row["value"], interval, int(row["n_contexts"]), int(row["n_tokens"]))
-
-
-def _provenance(one: Mapping[str, Any]) -> Provenance:
-    return Provenance(**{**one, "request_keys": tuple(one["request_keys"]), "usage": Usage(**one["usage"])})
-
-
-def write_ranking(folder: Path, summary: Mapping[str, Any]) -> Path:
-    """Writes ranking.csv: every scorer's ranking, one after another."""
-    rows = [place for places in summary["rankings"].values() for place in places]
-    columns = ["scorer", "rank", "unit", "kind", "score", "ci_low", "ci_high", "control_gap", "coverage", "explanation"]
-    text = pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n")
-    path = folder / "ranking.csv"
-    write_atomically(path, text.encode("utf-8", "surrogatepass"))
-    return path
+def _rankings(folder: Path, level: float, places: int | None) -> dict[str, list[dict[str, Any]]]:
+    """{scorer: the first places}, one scorer's table in memory at a time."""
+    names, role = ranked_scorers(folder)
+    return {name: list(standing(folder, name, role, level).places(places)) for name in names}

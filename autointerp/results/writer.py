@@ -22,10 +22,11 @@ from typing import Any
 
 from autointerp.results.details import DetailLines
 from autointerp.results.figures import write_figures
-from autointerp.results.report import write_report
-from autointerp.results.run_folder import Finished, Tally, remove_leftovers, write_manifest
-from autointerp.results.summary import summarise, write_ranking
-from autointerp.results.tables import Measured, ScoreRows
+from autointerp.results.report import PLACES, write_report
+from autointerp.results.run_folder import Finished, Tally, manifest_text, remove_leftovers
+from autointerp.results.standing import write_ranking
+from autointerp.results.summary import summarise
+from autointerp.results.tables import Measured, ScoreRows, atomically
 
 __all__ = ["RunWriter"]
 
@@ -60,5 +61,19 @@ class RunWriter:
         self._details.add(line)
 
     def finish(self, run: Finished) -> dict[str, Any]:
-        """Writes every file of the folder and gives its summary (as `summarise`, with the first places only)."""
-        raise NotImplementedError
+        """Writes every file of the folder, and gives its summary (see `summarise`) with the first places only."""
+        with ExitStack() as written:  # all or none: each is whole before the first is given its name
+            manifest, details, scores = (
+                written.enter_context(atomically(self._folder / name))
+                for name in ("manifest.json", "units.jsonl.gz", "scores.parquet")
+            )
+            self._rows.write(scores)
+            self._rows.close()
+            self._details.write(details)
+            self._details.close()
+            manifest.write(manifest_text(run, self._tally))
+        write_ranking(self._folder)
+        summary = summarise(self._folder, PLACES)
+        write_figures(self._folder, summary)
+        write_report(self._folder, summary)
+        return summary
