@@ -121,7 +121,7 @@ def provenance_json(provenance: Sequence[Provenance]) -> str:
     return json.dumps(bodies, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _row(measured: Measured) -> dict[str, Any]:
+def _row(measured: Measured, provenance: str) -> dict[str, Any]:
     score = measured.score
     return {
         "unit": str(score.unit),
@@ -135,9 +135,9 @@ def _row(measured: Measured) -> dict[str, Any]:
         "control_subject": measured.control_subject,
         "attempted": score.attempted,
         "failed": score.failed,
-        "density": float(measured.density),
+        "density": measured.density,
         "explanation": score.explanation,
-        "provenance": provenance_json(score.provenance),
+        "provenance": provenance,
         **_outcome_columns(score.outcome),
     }
 
@@ -147,6 +147,8 @@ class ScoreRows:
 
     def __init__(self, folder: Path) -> None:
         self._spool = Spool(folder)
+        self._provenance: tuple[Provenance, ...] = ()
+        self._json = provenance_json(())
 
     def close(self) -> None:
         """Forgets the rows."""
@@ -154,10 +156,12 @@ class ScoreRows:
 
     def add(self, measured: Measured) -> None:
         """Keeps a row. Raises ValueError, naming unit and column, where a number of it is not finite."""
-        row = _row(measured)
-        values = [_plain(row, field) for field in SCHEMA]
+        score = measured.score
+        if score.provenance is not self._provenance:  # the metrics of one judgement share it
+            self._provenance, self._json = score.provenance, provenance_json(score.provenance)
+        row = _row(measured, self._json)
         key = (row["scorer"], row["role"], row["kind"], row["unit"], not row["primary"], row["metric"])
-        self._spool.add(key, marshal.dumps(values))
+        self._spool.add(key, marshal.dumps(_plain(row)))
 
     def write(self, file: IO[bytes]) -> None:
         """Writes the table; the same rows always give the same bytes."""
@@ -167,20 +171,32 @@ class ScoreRows:
                 writer.write_table(group, row_group_size=_GROUP_ROWS)
 
 
-def _plain(row: Mapping[str, Any], field: pa.Field) -> bool | int | float | str | None:
-    """A value of a row as Python's own type for its column."""
-    value = row.get(field.name)
-    if value is None:
-        return None
-    if pa.types.is_floating(field.type):
-        if not math.isfinite(value):
-            raise ValueError(f"{row['unit']}, {row['scorer']}, {row['metric']}: {field.name} is {value}, no number")
-        return float(value)
-    if pa.types.is_string(field.type):
-        # Half of a surrogate pair, which JSON can escape and a model can write, has no UTF-8.
-        text = str(value)
-        return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return bool(value) if pa.types.is_boolean(field.type) else int(value)
+def _number(value: Any) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"is {value}, which is no number")
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    """Half of a surrogate pair, which JSON can escape and a model can write, has no UTF-8: U+FFFD stands for it."""
+    text = str(value)
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+_PLAIN = {pa.string(): _text, pa.float64(): _number, pa.bool_(): bool, pa.int64(): int, pa.int32(): int}
+_COLUMNS = [(field.name, _PLAIN[field.type]) for field in SCHEMA]
+
+
+def _plain(row: Mapping[str, Any]) -> list[bool | int | float | str | None]:
+    """The values of a row, in the order of the columns, as Python's own types."""
+    values: list[bool | int | float | str | None] = []
+    for name, plain in _COLUMNS:
+        value = row.get(name)
+        try:
+            values.append(None if value is None else plain(value))
+        except ValueError as error:
+            raise ValueError(f"{row['unit']}, {row['scorer']}, {row['metric']}: {name} {error}") from error
+    return values
 
 
 def _batches(rows: Iterator[list[Any]]) -> Iterator[pa.RecordBatch]:
@@ -190,7 +206,7 @@ def _batches(rows: Iterator[list[Any]]) -> Iterator[pa.RecordBatch]:
 
 
 def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Row groups of bounded size; one without rows where there are none."""
+    """Row groups of bounded size."""
     held: list[pa.RecordBatch] = []
     for batch in batches:
         held.append(batch)
