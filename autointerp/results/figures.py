@@ -249,11 +249,13 @@ def _density_maps(shown: list[tuple[_Series, pd.DataFrame]], scorer: str, metric
         figure.colorbar(drawn, ax=axes, label="units", pad=0.01)
         _quartiles(axes, firing)
         half = ((scored["ci_high"] - scored["ci_low"]) / 2).median()
-        axes.set_title(f"{series.label}: {len(scored):,} scored; {interval} typically ±{half:.2f}")
+        typical = "" if np.isnan(half) else f"; {interval} typically ±{half:.2f}"
+        axes.set_title(f"{series.label}: {len(scored):,} scored{typical}")
         axes.axhline(0, color=GREY, linewidth=0.8)
         axes.set_ylabel(f"score ({metric})")
     panels[-1].set_xlabel(_DENSITY)
-    figure.suptitle(f"{scorer}: score against density (median and quartiles)", x=0.01, ha="left", fontsize=11)
+    title = f"{scorer}: score against density (line: median, dashed: quartiles)"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 
 

@@ -2,9 +2,8 @@
 
 The rows resemble those of the demo: two sample sets and three metrics for a unit's own explanation, for that of another
 unit and for two baselines (24 rows a unit), with two lines of contexts. Each size runs in a process of its own, whose
-peak is what the system counted (ru_maxrss); the peaks after the imports and before finishing stand beside it. The ratio of the peaks
-is what must not grow. Seconds are of the processor, without those in which the rows are made up; what the disk takes to
-write is not in them.
+peak is what the system counted (ru_maxrss); the peaks after the imports and before finishing stand beside it. The ratio
+of the peaks is what must not grow. Seconds are of the processor, without those in which the rows are made up.
 """
 
 from __future__ import annotations
