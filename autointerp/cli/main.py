@@ -51,7 +51,7 @@ def run(
         raise BadInput("--units goes with --llm; the job file says which units otherwise")
     folder = out or job.parent / "runs" / loaded.name
     run_job(loaded, job.parent, folder)
-    summary = summarise(folder)
+    summary = summarise(folder, places=None if json_out else 20)
     if json_out:
         print_json(summary)
     else:
@@ -73,7 +73,7 @@ def show(
     """Print a run's scores, the comparison of features with neurons, the controls, and the ranking."""
     from autointerp.results import show_text, summarise
 
-    summary = summarise(folder)
+    summary = summarise(folder, places=None if json_out else rows)
     if json_out:
         print_json(summary)
     else:

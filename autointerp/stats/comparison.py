@@ -200,7 +200,7 @@ class _Drawn:
 
     @property
     def n_draws(self) -> int:
-        return self._picked.shape[1]
+        return int(self._picked.shape[1])
 
     def mean(self) -> FloatArray:
         return np.asarray(self._group.values[self._picked].mean(axis=1))
