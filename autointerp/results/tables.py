@@ -183,7 +183,13 @@ def _text(value: Any) -> str:
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-_PLAIN: dict[pa.DataType, Callable[[Any], bool | int | float | str]] = {pa.string(): _text, pa.float64(): _number, pa.bool_(): bool, pa.int64(): int, pa.int32(): int}
+_PLAIN: dict[pa.DataType, Callable[[Any], bool | int | float | str]] = {
+    pa.string(): _text,
+    pa.float64(): _number,
+    pa.bool_(): bool,
+    pa.int64(): int,
+    pa.int32(): int,
+}
 _COLUMNS = [(field.name, _PLAIN[field.type]) for field in SCHEMA]
 
 
