@@ -18,7 +18,6 @@ from autointerp.results.tables import SCHEMA
 __all__ = ["UnitKeys", "primary_rows", "read_scores", "score_batches"]
 
 _BATCH_ROWS = 4096
-_READ_BYTES = 1 << 20  # of each column at a time
 
 
 def read_scores(folder: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -43,17 +42,18 @@ def score_batches(folder: Path, columns: Sequence[str], scorer: str | None = Non
         raise BadInput(f"{folder} holds no scores.parquet: give the folder of a finished run")
     wanted = [*columns, *([] if scorer is None or "scorer" in columns else ["scorer"])]
     try:
-        with pq.ParquetFile(path, buffer_size=_READ_BYTES) as file:
+        with pq.ParquetFile(path) as file:
             missing = [name for name in SCHEMA.names if name not in file.schema_arrow.names]
             if missing:
                 raise BadInput(
                     f"{path} lacks the column {missing[0]!r}: it was written by another version; run the job again"
                 )
-            groups = [number for number in range(file.num_row_groups) if _may_hold(file, number, scorer)]
-            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=wanted, use_threads=False):
-                if scorer is not None:
-                    batch = batch.filter(pc.equal(batch["scorer"], scorer))
-                yield batch.select(list(columns))
+            for number in range(file.num_row_groups):  # one by one: asked for together, many are held together
+                if not _may_hold(file, number, scorer):
+                    continue
+                for batch in file.iter_batches(_BATCH_ROWS, row_groups=[number], columns=wanted, use_threads=False):
+                    kept = batch if scorer is None else batch.filter(pc.equal(batch["scorer"], scorer))
+                    yield kept.select(list(columns))
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{path} cannot be read as Parquet ({error}): run the job again") from error
 

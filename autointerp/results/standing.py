@@ -160,17 +160,17 @@ class _Found:
     def in_order(self) -> Standing:
         self._check()
         rows = pa.Table.from_batches(self._kept, _KEPT)
-        rows = rows.take(pc.sort_indices(rows["unit"]))
-        value, low = (rows[name].to_numpy() for name in ("value", "ci_low"))
-        order = order_by_bound(low, value)
-        rows, value, low = rows.take(pa.array(order)), value[order], low[order]
-        attempted = rows["attempted"].to_numpy()
+        by_name = pc.sort_indices(rows["unit"]).to_numpy()
+        order = by_name[order_by_bound(rows["ci_low"].to_numpy()[by_name], rows["value"].to_numpy()[by_name])]
+        rows = rows.take(pa.array(order))
+        self._kept = []
+        value, attempted = rows["value"].to_numpy(), rows["attempted"].to_numpy()
         return Standing(
             scorer=self._scorer,
             unit=rows["unit"].combine_chunks(),
             kind=rows["kind"].combine_chunks(),
             score=value,
-            ci_low=low,
+            ci_low=rows["ci_low"].to_numpy(),
             ci_high=rows["ci_high"].to_numpy(),
             control_gap=value - self._lent_to(rows["key"].to_numpy()),
             coverage=(attempted - rows["failed"].to_numpy()) / attempted,
