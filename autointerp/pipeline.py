@@ -26,7 +26,7 @@ from autointerp.prompting import failed_call
 from autointerp.protocols import Explainer, Judgement, LanguageModel, Scorer, Simulator
 from autointerp.providers.refusals import no_temperature
 from autointerp.scorers import ScoringSettings, SimulationScorer
-from autointerp.simulators import BASELINES, SimulatorSettings
+from autointerp.simulators import BASELINES, SimulatorOnModel, SimulatorSettings
 from autointerp.types import Explanation, Reason, Role, UnitId, UnitRecord, Unscored
 
 __all__ = ["Method", "baselines", "explain", "judge", "not_split"]
@@ -56,17 +56,33 @@ class Method:
     bare: SimulationScorer
 
     @classmethod
-    def of(cls, preset: Preset, *, resamples: int = 1000, level: float = 0.95) -> Method:
+    def of(
+        cls,
+        preset: Preset,
+        *,
+        resamples: int = 1000,
+        level: float = 0.95,
+        simulator_model: LanguageModel | None = None,
+    ) -> Method:
         """The components that a preset names, found in the registry. Raises BadJob where one is not there.
 
         An explainer is called with its `ExplainerSettings`, a simulator with its `SimulatorSettings`, a scorer with the
         simulator and its `ScoringSettings`, whichever package it comes from. resamples, level: of the intervals.
+        simulator_model: what the simulator asks, where it is not the model that the scorer is given.
         """
         explaining = ExplainerSettings(
-            preset.scale, preset.explainer_few_shot, preset.explainer_max_tokens, preset.explainer_temperature
+            preset.scale,
+            preset.explainer_few_shot,
+            preset.explainer_max_tokens,
+            preset.explainer_temperature,
+            preset.samples,
         )
         simulating = SimulatorSettings(
-            preset.scale, preset.contexts_per_prompt, preset.simulator_few_shot, preset.simulator_temperature
+            preset.scale,
+            preset.contexts_per_prompt,
+            preset.simulator_few_shot,
+            preset.simulator_temperature,
+            preset.samples,
         )
         scoring = ScoringSettings(
             protocol=preset.name,
@@ -80,6 +96,8 @@ class Method:
         if unknown := [name for name in preset.baselines if name not in BASELINES]:
             raise BadJob(f"preset {preset.name}: unknown baseline {unknown[0]!r}: known are {', '.join(BASELINES)}")
         simulator = registry.find("simulators", preset.simulator)(simulating)
+        if simulator_model is not None:
+            simulator = SimulatorOnModel(simulator, simulator_model)
         return cls(
             preset=preset,
             explainer=registry.find("explainers", preset.explainer)(explaining),
@@ -88,14 +106,24 @@ class Method:
             bare=SimulationScorer(simulator, scoring),
         )
 
-    def check(self, model: LanguageModel) -> None:
-        """Raises Unsupported, naming the alternatives, where the model cannot serve a component."""
-        for component in (self.explainer, self.simulator, self.scorer):
+    def check(
+        self,
+        explainer_model: LanguageModel,
+        simulator_model: LanguageModel | None = None,
+        scorer_model: LanguageModel | None = None,
+    ) -> None:
+        """Raises Unsupported, naming the alternatives, where a model cannot serve its component.
+
+        One model alone serves all three.
+        """
+        models = (explainer_model, simulator_model or explainer_model, scorer_model or explainer_model)
+        for component, model in zip((self.explainer, self.simulator, self.scorer), models, strict=True):
             if isinstance(component, ChecksModel):
                 component.check(model)
         temperatures = (self.preset.explainer_temperature, self.preset.simulator_temperature)
-        if temperatures != (None, None) and not model.capabilities().temperature:
-            raise no_temperature(model.provider, model.model)
+        for temperature, model in zip(temperatures, models, strict=False):
+            if temperature is not None and not model.capabilities().temperature:
+                raise no_temperature(model.provider, model.model)
 
 
 async def explain(method: Method, record: UnitRecord, model: LanguageModel, seed: int) -> Explanation | Unscored:

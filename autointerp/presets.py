@@ -33,7 +33,8 @@ class Preset:
     baselines: predictors without an LLM. explainer_temperature, simulator_temperature: None (in a job: "none") is not
     sent; the simulator's matters only where it generates. minimum_share: least share of contexts whose simulation must
     have succeeded, in (0, 1]. constant_prediction_is_zero: whether a simulator that says the same everywhere scores 0
-    (TM) or is Unscored. original: the paper's preset where settings were changed, else None.
+    (TM) or is Unscored. samples: replies asked for at most, where one cannot be read. original: the paper's preset
+    where settings were changed, else None.
 
     Raises ValueError for a number out of its range.
     """
@@ -56,12 +57,13 @@ class Preset:
     simulator_temperature: float | None = 0.0
     minimum_share: float = 0.8
     constant_prediction_is_zero: bool = False
+    samples: int = 1
     original: Preset | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.scale is Scale.RAW:
             raise ValueError("scale: prompts show levels, not raw activations")
-        for name in ("contexts_per_prompt", "explainer_max_tokens"):
+        for name in ("contexts_per_prompt", "explainer_max_tokens", "samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: at least 1")
         for name in ("explainer_few_shot", "simulator_few_shot"):
@@ -80,14 +82,16 @@ class Preset:
         """The metric by which the protocol ranks."""
         return self.metrics[0]
 
-    def with_settings(self, settings: Mapping[str, Any]) -> Preset:
+    def with_settings(self, settings: Mapping[str, Any], label: str | None = None) -> Preset:
         """This protocol with some constants changed: names of `SETTINGS`, `splits` as a table of what differs.
+
+        label: another name for it in the results, so that a run can hold several variants of one protocol.
 
         Raises BadJob naming the key, and the known ones or the kind of value it takes.
         """
         changes = {key: self._setting(key, value) for key, value in settings.items()}
         try:
-            return replace(self, **changes, original=self.original or self)
+            return replace(self, name=label or self.name, **changes, original=self.original or self)
         except ValueError as error:
             raise BadJob(f"preset {self.name}: {error}") from error
 

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 from typing import Any, TypeAlias
 from urllib.parse import quote, unquote
 
@@ -67,6 +68,12 @@ class Kind(StrEnum):
     DIRECTION = "direction"
 
 
+@lru_cache(maxsize=256)
+def _population(*parts: str) -> str:
+    """What the canonical strings of the units of one population begin with."""
+    return "/".join(quote(part, safe="") for part in parts)
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class UnitId:
     """The name of a unit: which subject, which hook, what kind, of which dictionary (features only), which index.
@@ -90,8 +97,7 @@ class UnitId:
             raise ValueError("a unit's subject, hook and dictionary must have names (and '-' is not one)")
 
     def __str__(self) -> str:
-        parts = (self.subject, self.hook, self.kind.value, self.dictionary or "-", str(self.index))
-        return "/".join(quote(part, safe="") for part in parts)
+        return f"{_population(self.subject, self.hook, self.kind.value, self.dictionary or '-')}/{self.index}"
 
     @classmethod
     def parse(cls, text: str) -> UnitId:

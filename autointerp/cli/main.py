@@ -37,11 +37,14 @@ def run(
         typer.Option(help="Another model: openai:MODEL, anthropic:MODEL, http://HOST/v1:MODEL or local:FILE.gguf."),
     ] = None,
     units: Annotated[int | None, typer.Option(min=1, help="With --llm: at most so many units of each group.")] = None,
+    only_unscored: Annotated[
+        bool, typer.Option("--only-unscored", help="Go on with a finished run: ask again just for what failed.")
+    ] = False,
     strict: Annotated[bool, typer.Option(help="Exit with 1 where a unit stayed Unscored.")] = False,
     json_out: JsonFlag = False,
 ) -> None:
     """Start a job, or go on with one that was interrupted: what the ledger knows is not asked again."""
-    from autointerp.jobs import load_job, on_model, run_job
+    from autointerp.jobs import load_job, on_model, once_more, run_job
     from autointerp.results import failures, show_text, summarise
 
     loaded = load_job(job)
@@ -50,7 +53,11 @@ def run(
     elif units is not None:
         raise BadInput("--units goes with --llm; the job file says which units otherwise")
     folder = out or job.parent / "runs" / loaded.name
-    run_job(loaded, job.parent, folder)
+    again = once_more(loaded, folder) if only_unscored else loaded
+    if again is None:
+        sys.stderr.write(f"autointerp: nothing failed in {folder}, so nothing is asked again\n")
+    else:
+        run_job(again, job.parent, folder)
     summary = summarise(folder, places=None if json_out else 20)
     if json_out:
         print_json(summary)

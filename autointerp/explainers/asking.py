@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from autointerp.prompting import Call, Excerpt, FewShotExcerpt, ParseFailure, Template, ask_chat, excerpt
+from autointerp.prompting import Call, Excerpt, FewShotExcerpt, ParseFailure, Prompt, ask_and_read, excerpt
 from autointerp.protocols import ChatReply, ChatRequest, LanguageModel
 from autointerp.records import quantise, show_token
 from autointerp.seeds import derive
@@ -22,13 +22,18 @@ class ExplainerSettings:
     """Settings of an explainer.
 
     scale: levels shown (not raw); few_shot: how many example units the prompt holds; max_tokens: room for the reply;
-    temperature: None where the model takes none.
+    temperature: None where the model takes none; samples: replies asked for at most, where one cannot be read.
     """
 
     scale: Scale
     few_shot: int
     max_tokens: int
     temperature: float | None = 0.0
+    samples: int = 1
+
+    def sent(self) -> dict[str, Any]:
+        """What shows in a request, for its provenance."""
+        return {name: value for name, value in asdict(self).items() if name != "samples"}
 
 
 def record_excerpt(record: ActivationRecord, maximum: float, scale: Scale) -> Excerpt:
@@ -50,7 +55,7 @@ class Question:
     """
 
     method: str
-    template: Template
+    prompt: Prompt
     variables: Mapping[str, Any]
     settings: ExplainerSettings
     parse: Callable[[ChatReply], str | ParseFailure]
@@ -59,7 +64,7 @@ class Question:
         """What is sent. Raises BadTemplate where the prompt lacks a variable."""
         return ChatRequest(
             model=model.model,
-            messages=self.template.render(self.variables),
+            messages=self.prompt.render(self.variables),
             max_tokens=self.settings.max_tokens,
             temperature=self.settings.temperature,
             seed=self._sampling_seed(unit, model, seed),
@@ -71,15 +76,11 @@ class Question:
         Raises ProviderRefused, Unsupported and BudgetExceeded, which stop a run.
         """
         request = self.request(unit, model, seed)
-        answer = await ask_chat(model, request)
+        answer = await ask_and_read(model, request, self.settings.samples, self.parse)
         if isinstance(answer, Unscored):
             return answer
-        key, reply = answer
-        text = self.parse(reply)
-        if isinstance(text, ParseFailure):
-            return text.unscored()
-        call = Call(self.method, self.template, model, asdict(self.settings), request.seed)
-        return Explanation(unit, text, self.method, call.provenance(key, reply))
+        call = Call(self.method, self.prompt.template, model, self.settings.sent(), answer.request.seed)
+        return Explanation(unit, answer.value, self.method, call.provenance(answer.key, answer.reply))
 
     def _sampling_seed(self, unit: UnitId, model: LanguageModel, seed: int) -> int | None:
         """Sent only where the reply is sampled and the model takes a seed; 31 bits, as servers expect."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from autointerp.explainers.asking import SILENT, ExplainerSettings, Question, few_shot_excerpt, record_excerpt
-from autointerp.prompting import Excerpt, FewShotUnit, load_template, parse_answer
+from autointerp.prompting import Excerpt, FewShotUnit, Prompt, load_template, parse_answer
 from autointerp.protocols import ChatRequest, LanguageModel
 from autointerp.records import show_token
 from autointerp.types import ExplainSplit, Explanation, Scale, Stratum, UnitId, UnitStatistics, Unscored
@@ -44,7 +44,9 @@ class IntervalExplainer:
 
     def __init__(self, settings: ExplainerSettings) -> None:
         self.settings = settings
-        self.template = load_template("interval/explain@1")
+        template = load_template("interval/explain@1")
+        examples = [_example(one, settings.scale) for one in template.examples(settings.few_shot)]
+        self.prompt = Prompt.of(template, {"highest": settings.scale.highest, "examples": examples})
 
     def request(
         self, unit: UnitId, records: ExplainSplit, statistics: UnitStatistics, model: LanguageModel, seed: int
@@ -63,16 +65,12 @@ class IntervalExplainer:
     def _question(self, records: ExplainSplit, statistics: UnitStatistics) -> Question:
         scale, maximum = self.settings.scale, records.maximum
         pairs = [(_interval(one.stratum), record_excerpt(one, maximum, scale)) for one in records.records]
-        variables = {
-            "highest": scale.highest,
-            "examples": [_example(one, scale) for one in self.template.examples(self.settings.few_shot)],
-            "unit": Shown(
-                _groups(pairs),
-                _quoted(token for token, _ in statistics.top_logits),
-                _quoted(token for token, _ in statistics.bottom_logits),
-            ),
-        }
-        return Question(f"{self.name}@{self.version}", self.template, variables, self.settings, parse_answer)
+        shown = Shown(
+            _groups(pairs),
+            _quoted(token for token, _ in statistics.top_logits),
+            _quoted(token for token, _ in statistics.bottom_logits),
+        )
+        return Question(f"{self.name}@{self.version}", self.prompt, {"unit": shown}, self.settings, parse_answer)
 
 
 def _interval(stratum: Stratum) -> str:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from autointerp.explainers.asking import SILENT, ExplainerSettings, Question, few_shot_excerpt, record_excerpt
-from autointerp.prompting import Excerpt, is_sparse, load_template, parse_sentence, strongest
+from autointerp.prompting import Excerpt, Prompt, is_sparse, load_template, parse_sentence, strongest
 from autointerp.protocols import ChatRequest, LanguageModel
 from autointerp.types import ExplainSplit, Explanation, UnitId, UnitStatistics, Unscored
 
@@ -26,7 +26,14 @@ class TokenActivationExplainer:
 
     def __init__(self, settings: ExplainerSettings) -> None:
         self.settings = settings
-        self.template = load_template("token_activation/explain@2")
+        template = load_template("token_activation/explain@2")
+        examples = [
+            {"explanation": one.explanation}
+            | _shown([few_shot_excerpt(example, one.maximum, settings.scale) for example in one.excerpts])
+            for one in template.examples(settings.few_shot)
+        ]
+        fixed = {"highest": settings.scale.highest, "opening": _OPENING, "examples": examples}
+        self.prompt = Prompt.of(template, fixed)
 
     def request(
         self, unit: UnitId, records: ExplainSplit, statistics: UnitStatistics, model: LanguageModel, seed: int
@@ -44,18 +51,9 @@ class TokenActivationExplainer:
 
     def _question(self, records: ExplainSplit) -> Question:
         scale, maximum = self.settings.scale, records.maximum
-        variables = {
-            "highest": scale.highest,
-            "opening": _OPENING,
-            "examples": [
-                {"explanation": one.explanation}
-                | _shown([few_shot_excerpt(example, one.maximum, scale) for example in one.excerpts])
-                for one in self.template.examples(self.settings.few_shot)
-            ],
-            "unit": _shown([record_excerpt(record, maximum, scale) for record in records.records]),
-        }
+        variables = {"unit": _shown([record_excerpt(record, maximum, scale) for record in records.records])}
         method = f"{self.name}@{self.version}"
-        return Question(method, self.template, variables, self.settings, partial(parse_sentence, opening=_OPENING))
+        return Question(method, self.prompt, variables, self.settings, partial(parse_sentence, opening=_OPENING))
 
 
 def _shown(excerpts: list[Excerpt]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ control = "stores/shuffled"          # the same harvest of the weight-shuffled s
 features = 100
 neurons = 100
 control_features = 50                # units of the control store
+min_density = 5e-5                   # of a sample and of "all": only units that fire on at least this share of tokens
+max_density = 0.01                   # and on at most this share (both optional)
 
 [baselines]
 units = "all"                        # "all" that fire, "selected" or "none"
@@ -26,12 +28,17 @@ max_wait_s = 900                     # waiting of one request, in all, for a ser
 replay_only = false                  # true: nothing is asked that the ledger does not know
 settings = { path = "model.gguf" }   # the provider's own
 
+[explainer_model]                    # another model for one part, with the same keys as [model] (each optional):
+provider = "openai"                  # explainer_model explains, simulator_model simulates,
+name = "gpt-4.1"                     # scorer_model serves scorers that ask an LLM themselves
+
 [ledger]
 path = "ledger.sqlite"               # or: url = "postgresql://USER@HOST/DATABASE", its password in the environment:
 imports = ["ledger.jsonl.gz"]         #     PGPASSWORD, or the variable that password_variable names
 
 [[presets]]
 name = "openai"                      # any other key is a setting of the preset
+label = "openai_json"                # what it is called in the results; tells variants of one preset apart (optional)
 units = { features = 40 }            # fewer units than [units] names, for a dear protocol (optional)
 """
 
@@ -50,7 +57,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from autointerp.errors import BadJob, LedgerError
 from autointerp.providers import postgres_url
 
-__all__ = ["Job", "PresetSection", "Selection", "load_job", "save_job"]
+__all__ = ["PARTS", "Job", "ModelSection", "PresetSection", "Selection", "load_job", "save_job"]
 
 
 def _selection(value: Any) -> Any:
@@ -84,7 +91,15 @@ class UnitsSection(_Section):
     neurons: Selection = 0
     control_features: Selection = 0
     control_neurons: Selection = 0
-    min_density: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of a sample and of "all"; lists are taken as they are
+    # Of a sample and of "all"; lists are taken as they are.
+    min_density: Annotated[float, Field(ge=0, le=1)] = 0.0
+    max_density: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+    @model_validator(mode="after")
+    def _densities_in_order(self) -> UnitsSection:
+        if self.min_density > self.max_density:
+            raise ValueError(f"min_density = {self.min_density:g} is above max_density = {self.max_density:g}")
+        return self
 
 
 class BaselinesSection(_Section):
@@ -94,7 +109,7 @@ class BaselinesSection(_Section):
 
 
 class ModelSection(_Section):
-    """The LLM that explains and simulates."""
+    """An LLM: the one that explains and simulates, or that of one part."""
 
     provider: str
     name: str
@@ -164,12 +179,29 @@ class PresetSection(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     name: str
+    label: str | None = None
     units: PresetUnits = PresetUnits()
     controls: bool = True
+
+    @field_validator("label")
+    @classmethod
+    def _names_scorers(cls, label: str | None) -> str | None:
+        if label is not None and not re.fullmatch(r"[A-Za-z0-9_-]+", label):
+            raise ValueError(f"letters, digits, - and _, as the scorers are named after it, not {label!r}")
+        return label
+
+    @property
+    def called(self) -> str:
+        """The preset's name in the results."""
+        return self.label or self.name
 
     @property
     def settings(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
+
+
+PARTS = ("explainer", "simulator", "scorer")
+"""The parts of the method that may ask models of their own."""
 
 
 class Job(_Section):
@@ -181,6 +213,9 @@ class Job(_Section):
     units: UnitsSection = UnitsSection()
     baselines: BaselinesSection = BaselinesSection()
     model: ModelSection | None = None
+    explainer_model: ModelSection | None = None
+    simulator_model: ModelSection | None = None
+    scorer_model: ModelSection | None = None
     ledger: LedgerSection = LedgerSection()
     statistics: StatisticsSection = StatisticsSection()
     presets: Annotated[list[PresetSection], Field(min_length=1)]
@@ -194,10 +229,29 @@ class Job(_Section):
 
     @model_validator(mode="after")
     def _presets_differ(self) -> Job:
-        seen = [preset.name for preset in self.presets]
+        seen = [preset.called for preset in self.presets]
         if len(set(seen)) != len(seen):
-            raise ValueError("each preset may appear once in a job")
+            raise ValueError("each preset may appear once in a job: give variants of one a label each")
         return self
+
+    @model_validator(mode="after")
+    def _every_part_has_a_model(self) -> Job:
+        own = [part for part in PARTS if getattr(self, f"{part}_model") is not None]
+        if own and self.model is None and len(own) < len(PARTS):
+            raise ValueError(f"{own[0]}_model is named, but no [model] for the other parts")
+        return self
+
+    @property
+    def asks(self) -> bool:
+        """Whether the job names a model at all."""
+        return self.model is not None or self.explainer_model is not None
+
+    def model_of(self, part: str) -> ModelSection:
+        """The model of one of `PARTS`: its own, else the job's. Raises BadJob where the job names none."""
+        section: ModelSection | None = getattr(self, f"{part}_model") or self.model
+        if section is None:
+            raise BadJob("units are to be explained, but the job has no [model]")
+        return section
 
 
 def _complaint(error: ValidationError) -> str:
@@ -259,8 +313,10 @@ def save_job(job: Job, source: Path, folder: Path) -> Path:
     place = job.ledger.model_dump(include={"url", "password_variable"}, exclude_none=True)
     imports = [move(path) for path in job.ledger.imports]
     data["ledger"] = {**(place or {"path": move(job.ledger.path)}), "imports": imports}
-    if job.model is not None and isinstance(job.model.settings.get("path"), str):
-        data["model"]["settings"]["path"] = move(job.model.settings["path"])
+    for section in ("model", *(f"{part}_model" for part in PARTS)):
+        model: ModelSection | None = getattr(job, section)
+        if model is not None and isinstance(model.settings.get("path"), str):
+            data[section]["settings"]["path"] = move(model.settings["path"])
     path = folder / "job.toml"
     path.write_text(tomli_w.dumps(data), encoding="utf-8")
     return path

@@ -1,38 +1,42 @@
 """Running a job on this machine: baselines, explanations, judgements, controls, then the run's folder.
 
 What an LLM was asked is in the ledger as soon as it answered, so a job that is interrupted goes on from there: the same
-command replays what is known and asks only for the rest.
+command replays what is known and asks only for the rest. Nothing of a unit is kept once it is done, except the
+explanations that are lent to others.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from autointerp import registry
-from autointerp.controls import other_explanation
-from autointerp.errors import BadJob
-from autointerp.jobs.job import Job, PresetSection, save_job
-from autointerp.jobs.models import account, note, opened_model, paused
-from autointerp.jobs.progress import Advance, Start, phases
-from autointerp.jobs.selection import Group, all_firing, groups_of
-from autointerp.pipeline import Method, baselines, explain, judge, not_split
-from autointerp.presets import Preset
+from autointerp.controls import Lenders, lenders
+from autointerp.jobs.job import Job, save_job
+from autointerp.jobs.models import Models, account, note, opened_models, paused
+from autointerp.jobs.progress import Start, phases
+from autointerp.jobs.selection import Group
+from autointerp.jobs.stores import Stores
+from autointerp.jobs.tasks import Task, baseline_units, tasks_of
+from autointerp.pipeline import baselines, explain, judge, not_split
 from autointerp.prompting import all_of
-from autointerp.protocols import Judgement, LanguageModel
-from autointerp.providers import LedgeredModel
+from autointerp.protocols import Judgement
 from autointerp.records import ContextStore, split_unit
 from autointerp.results import Finished, Measured, RunWriter, detail, prepare_folder
-from autointerp.seeds import derive
 from autointerp.types import Explanation, Role, UnitId, UnitRecord, Unscored
 
 __all__ = ["run_job"]
 
 T = TypeVar("T")
+
+_PER_CALL = 2
+"""Units under way for each call that may be open, so that there is always one whose call is ready."""
+_RELEASE_EVERY = 256
+"""Units after which what was read of their store is given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,195 +53,163 @@ class _Collected:
             seen.add(score.scorer)
 
 
-@dataclass(frozen=True, slots=True)
-class _Stores:
-    main: ContextStore
-    control: ContextStore | None
-
-    @classmethod
-    def of(cls, job: Job, base: Path) -> _Stores:
-        main = ContextStore.open(base / job.store.path, verify=job.store.verify)
-        if main.control is not None:
-            raise BadJob(f"store.path is a control ({main.control}): name it as store.control")
-        if job.store.control is None:
-            return cls(main, None)
-        control = ContextStore.open(base / job.store.control, verify=job.store.verify)
-        if control.control is None:
-            raise BadJob(
-                f"store.control ({job.store.control}) is not a control: it was harvested from the subject itself"
-            )
-        return cls(main, control)
-
-    def all(self) -> list[ContextStore]:
-        return [self.main] if self.control is None else [self.main, self.control]
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """One preset of a job, ready to run."""
-
-    section: PresetSection
-    method: Method
-    groups: tuple[Group, ...]
-
-    @property
-    def preset(self) -> Preset:
-        return self.method.preset
-
-
 def run_job(job: Job, base: Path, folder: Path) -> Path:
     """Runs a job whose paths are relative to `base`, writes the run's folder (autointerp.results) and returns it.
 
     Raises BadJob and BadStore before anything is asked of a model; ProviderRefused and Unsupported stop the job.
     """
-    stores = _Stores.of(job, base)
-    tasks = [_task(job, section, stores) for section in job.presets]
-    if job.model is None and any(task.groups for task in tasks):
-        raise BadJob("units are to be explained, but the job has no [model]")
-    if not any(_baseline_units(job, task, stores) or task.groups for task in tasks):
-        raise BadJob("nothing to do: [units] names no unit, and [baselines] asks for none")
+    stores = Stores.of(job, base)
+    tasks = tasks_of(job, stores)
     prepare_folder(folder)
     with RunWriter(folder) as writer:
         with phases() as start:
-            asked = asyncio.run(_run_tasks(job, base, tasks, stores, _Collected(writer), start))
+            run = _Run(job, tasks, stores, start, _Collected(writer))
+            asked = asyncio.run(run.all(base))
         save_job(job, base, folder)
         presets = [task.preset for task in tasks]
         writer.finish(Finished(job.model_dump(mode="json"), presets, stores.all(), asked))
     return folder
 
 
-def _task(job: Job, section: PresetSection, stores: _Stores) -> _Task:
-    preset: Preset = registry.find("presets", section.name).with_settings(section.settings)
-    method = Method.of(preset, resamples=job.statistics.resamples, level=job.statistics.level)
-    return _Task(section, method, tuple(groups_of(job, section, stores.main, stores.control)))
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A job under way."""
 
+    job: Job
+    tasks: list[Task]
+    stores: Stores
+    start: Start
+    collected: _Collected
 
-# Baselines: no LLM, so they can afford every unit that fires.
+    async def all(self, base: Path) -> dict[str, Any]:
+        """Runs the baselines, then every preset on its models, and returns what was asked of them.
 
+        The models are opened first: what is wrong with one of them, or the ledger, is said before minutes are spent.
+        """
+        if not any(task.groups for task in self.tasks):
+            await self._baselines()
+            return {}
+        async with opened_models(self.job, base) as models:
+            tasks = [task.on(models) for task in self.tasks]
+            await self._baselines()
+            for task in tasks:
+                for group in task.groups:
+                    await _GroupRun(self, task, group, models).all()
+            return account(models)
 
-def _baseline_units(job: Job, task: _Task, stores: _Stores) -> list[tuple[ContextStore, UnitId]]:
-    if job.baselines.units == "none":
-        return []
-    units = [(group.store, unit) for group in task.groups for unit in group.units]
-    if job.baselines.units == "all":
-        main = [(stores.main, unit) for kind in stores.main.kinds for unit in all_firing(stores.main, kind)]
-        units = main + [(store, unit) for store, unit in units if store is not stores.main]
-    return units
+    async def _baselines(self) -> None:
+        """Scores the predictors without an LLM, which can afford every unit that fires."""
+        for task in self.tasks:
+            units = baseline_units(task, self.stores)
+            advance = self.start(f"{task.name}: baselines", len(units)) if units else None
+            for number, (store, unit) in enumerate(units, start=1):
+                self._baseline(task, store, unit)
+                if number % _RELEASE_EVERY == 0:
+                    store.release()
+                if advance:
+                    advance("")
+                await asyncio.sleep(0)  # or Ctrl-C would wait for the last of them
 
-
-def _run_all_baselines(job: Job, tasks: Sequence[_Task], stores: _Stores, collected: _Collected, start: Start) -> None:
-    for task in tasks:
-        _run_baselines(job, task, stores, collected, start)
-
-
-def _run_baselines(job: Job, task: _Task, stores: _Stores, collected: _Collected, start: Start) -> None:
-    units = _baseline_units(job, task, stores)
-    if not units:
-        return
-    advance = start(f"{task.preset.name}: baselines", len(units))
-    for store, unit in units:
-        record = split_unit(store, unit, task.preset.splits, job.seed)
-        found = (
-            not_split(task.method, unit, record, Role.BASELINE)
-            if isinstance(record, Unscored)
-            else baselines(task.method, record, _seed(job, task, unit))
-        )
-        for judgement in found:
-            collected.add(judgement, store)
-        advance("")
-
-
-def _seed(job: Job, task: _Task, unit: UnitId) -> int:
-    return derive(job.seed, task.preset.name, str(unit))
-
-
-# The LLM's part.
-
-
-async def _run_tasks(
-    job: Job, base: Path, tasks: Sequence[_Task], stores: _Stores, collected: _Collected, start: Start
-) -> dict[str, Any]:
-    """Runs the baselines, then every preset on the model, and returns what was asked of it.
-
-    The model is opened first: what is wrong with its provider, ledger or recordings is said before minutes are spent.
-    """
-    if job.model is None or not any(task.groups for task in tasks):
-        _run_all_baselines(job, tasks, stores, collected, start)
-        return {}
-    async with opened_model(job, base) as model:
-        for task in tasks:
-            task.method.check(model)
-        _run_all_baselines(job, tasks, stores, collected, start)
-        for task in tasks:
-            for group in task.groups:
-                await _run_group(job, task, group, model, collected, start)
-        return account(model)
-
-
-async def _run_group(
-    job: Job, task: _Task, group: Group, model: LedgeredModel, collected: _Collected, start: Start
-) -> None:
-    name = f"{task.preset.name}: {'control ' if group.role is Role.SHUFFLED_WEIGHTS else ''}{group.kind.value}s"
-    records = {unit: split_unit(group.store, unit, task.preset.splits, job.seed) for unit in group.units}
-    usable = {unit: record for unit, record in records.items() if isinstance(record, UnitRecord)}
-    for unit, record in records.items():
+    def _baseline(self, task: Task, store: ContextStore, unit: UnitId) -> None:
+        record = split_unit(store, unit, task.preset.splits, self.job.seed)
         if isinstance(record, Unscored):
-            for judgement in not_split(task.method, unit, record, group.role):
-                collected.add(judgement, group.store)
-    state = partial(paused, model)
-    explanations = await _explain_all(job, task, usable, model, start(f"{name}, explaining", len(usable), state))
-    advance = start(f"{name}, simulating", len(usable), state)
-
-    async def judge_one(record: UnitRecord) -> list[tuple[Judgement, dict[str, Any]]]:
-        found = await _judge_one(job, task, group, record, explanations, model)
-        advance(note(model))
-        return found
-
-    width = 2 * (job.model.concurrency if job.model else 1)
-    for done in await _each(judge_one, usable.values(), width):
-        for judgement, line in done:
-            collected.add(judgement, group.store)
-            collected.writer.add_detail(line)
+            found = not_split(task.method, unit, record, Role.BASELINE)
+        else:
+            found = baselines(task.method, record, task.seed(unit))
+        for judgement in found:
+            self.collected.add(judgement, store)
 
 
-async def _explain_all(
-    job: Job, task: _Task, records: dict[UnitId, UnitRecord], model: LedgeredModel, advance: Advance
-) -> dict[UnitId, Explanation | Unscored]:
-    async def explain_one(record: UnitRecord) -> Explanation | Unscored:
-        told = await explain(task.method, record, model, _seed(job, task, record.unit))
-        advance(note(model))
+@dataclass(frozen=True, slots=True)
+class _GroupRun:
+    """One preset on one group of units, under way."""
+
+    run: _Run
+    task: Task
+    group: Group
+    models: Models
+
+    async def all(self) -> None:
+        """Explains the units that lend their explanations as controls, then explains and judges unit after unit."""
+        told = await self._told() if self._controlled else {}
+        lent = Lenders(told, self.run.job.seed)
+        what = "simulating" if len(told) == len(self.group.units) else "explaining, simulating"
+        advance = self._phase(what, len(self.group.units))
+        done = count(1)
+
+        async def work(unit: UnitId) -> None:
+            await self._unit(unit, told.get(unit), lent)
+            advance(note(self.models))
+            if next(done) % _RELEASE_EVERY == 0:
+                self.group.store.release()
+
+        await each(work, self.group.units, self._width)
+
+    @property
+    def _controlled(self) -> bool:
+        return self.task.section.controls and self.group.role is Role.EXPLANATION
+
+    @property
+    def _width(self) -> int:
+        return _PER_CALL * max(model.pacing.limits.concurrency for model in self.models.each)
+
+    def _phase(self, what: str, total: int) -> Callable[[str], None]:
+        control = "control " if self.group.role is Role.SHUFFLED_WEIGHTS else ""
+        name = f"{self.task.name}: {control}{self.group.kind.value}s, {what}"
+        return self.run.start(name, total, partial(paused, self.models))
+
+    def _split(self, unit: UnitId) -> UnitRecord | Unscored:
+        return split_unit(self.group.store, unit, self.task.preset.splits, self.run.job.seed)
+
+    async def _explain(self, record: UnitRecord) -> Explanation | Unscored:
+        return await explain(self.task.method, record, self.models.explainer, self.task.seed(record.unit))
+
+    async def _told(self) -> dict[UnitId, Explanation | Unscored]:
+        """The explanations of the units that lend them. A unit without a record has none."""
+        units = lenders(self.group.units, self.run.job.seed)
+        advance = self._phase("explaining", len(units))
+        told: dict[UnitId, Explanation | Unscored] = {}
+
+        async def work(unit: UnitId) -> None:
+            record = self._split(unit)
+            told[unit] = record if isinstance(record, Unscored) else await self._explain(record)
+            advance(note(self.models))
+
+        await each(work, units, self._width)
         return told
 
-    width = 2 * (job.model.concurrency if job.model else 1)
-    return dict(zip(records, await _each(explain_one, records.values(), width), strict=True))
+    async def _unit(self, unit: UnitId, told: Explanation | Unscored | None, lent: Lenders) -> None:
+        record = self._split(unit)
+        if isinstance(record, Unscored):
+            for judgement in not_split(self.task.method, unit, record, self.group.role):
+                self.run.collected.add(judgement, self.group.store)
+            return
+        own = await self._explain(record) if told is None else told
+        for role, explanation in self._roles(unit, own, lent):
+            judgement = await self._judge(record, explanation, role)
+            self.run.collected.add(judgement, self.group.store)
+            line = detail(record, self.task.name, role, explanation, judgement.simulations)
+            self.run.collected.writer.add_detail(line)
+
+    def _roles(
+        self, unit: UnitId, own: Explanation | Unscored, lent: Lenders
+    ) -> Iterator[tuple[Role, Explanation | Unscored]]:
+        """The unit's own explanation and, where controls are asked for, another unit's, through the same path."""
+        yield self.group.role, own
+        if self._controlled:
+            yield Role.OTHER_EXPLANATION, lent.other(unit, own)
+
+    async def _judge(self, record: UnitRecord, explanation: Explanation | Unscored, role: Role) -> Judgement:
+        seed = self.task.seed(record.unit)
+        return await judge(self.task.method, record, explanation, role, self.models.scorer, seed)
 
 
-async def _judge_one(
-    job: Job,
-    task: _Task,
-    group: Group,
-    record: UnitRecord,
-    explanations: dict[UnitId, Explanation | Unscored],
-    model: LanguageModel,
-) -> list[tuple[Judgement, dict[str, Any]]]:
-    """The unit's own explanation and, where controls are asked for, another unit's, through the same path."""
-    seed = _seed(job, task, record.unit)
-    told = {group.role: explanations[record.unit]}
-    if task.section.controls and group.role is Role.EXPLANATION:
-        told[Role.OTHER_EXPLANATION] = other_explanation(record.unit, explanations, job.seed)
-    found = []
-    for role, explanation in told.items():
-        judgement = await judge(task.method, record, explanation, role, model, seed)
-        found.append((judgement, detail(record, task.preset.name, role, explanation, judgement.simulations)))
-    return found
+async def each(work: Callable[[T], Awaitable[object]], items: Iterable[T], width: int) -> None:
+    """Does `work` on every item, at most `width` at once, taken as they begin. An error cancels the rest."""
+    waiting = iter(items)
 
+    async def worker() -> None:
+        for item in waiting:
+            await work(item)
 
-async def _each(work: Callable[[Any], Awaitable[T]], items: Iterable[Any], width: int) -> list[T]:
-    """The results of `work` on every item, in order, at most `width` under way. The first error cancels the rest."""
-    gate = asyncio.Semaphore(width)
-
-    async def one(item: Any) -> T:
-        async with gate:
-            return await work(item)
-
-    return await all_of(one(item) for item in items)
+    await all_of(worker() for _ in range(width))

@@ -31,13 +31,20 @@ def all_firing(store: ContextStore, kind: Kind) -> tuple[UnitId, ...]:
 
 
 @lru_cache(maxsize=16)
-def eligible(store: ContextStore, kind: Kind, min_density: float) -> tuple[UnitId, ...]:
-    """The firing units of a kind with at least this density, by index: the population a sample is drawn from."""
-    return tuple(unit for unit in all_firing(store, kind) if store.statistics(unit).density >= min_density)
+def eligible(store: ContextStore, kind: Kind, min_density: float, max_density: float = 1.0) -> tuple[UnitId, ...]:
+    """The firing units of a kind with a density in [min, max], by index: the population a sample is drawn from."""
+    densities = store.densities(kind)
+    ids = store.unit_ids(kind)
+    return tuple(ids[index] for index in store.firing(kind) if min_density <= densities[index] <= max_density)
 
 
 def select(
-    store: ContextStore, kind: Kind, selection: Selection, seed: int, min_density: float = 0.0
+    store: ContextStore,
+    kind: Kind,
+    selection: Selection,
+    seed: int,
+    min_density: float = 0.0,
+    max_density: float = 1.0,
 ) -> tuple[UnitId, ...]:
     """The units of one kind, in the order of the seeded draw (so that fewer units are a prefix of more).
 
@@ -54,16 +61,22 @@ def select(
             if index >= len(ids):
                 raise BadJob(f"{kind.value} {index} does not exist: the store {store.path} has {len(ids)}")
         return tuple(ids[index] for index in selection)
-    population = eligible(store, kind, min_density)
+    population = eligible(store, kind, min_density, max_density)
     if selection == "all":
         return population
     if selection > len(population):
-        rarer = f" with density {min_density:g} or more" if min_density else ""
         raise BadJob(
-            f"{selection} {kind.value}s asked, but only {len(population)} fire{rarer} in the store {store.path}"
+            f"{selection} {kind.value}s asked, but only {len(population)} fire{_between(min_density, max_density)} "
+            f"in the store {store.path}"
         )
     order = generator(seed, "units", kind.value, str(store.control)).permutation(len(population))
     return tuple(population[index] for index in order[:selection])
+
+
+def _between(low: float, high: float) -> str:
+    if high < 1:
+        return f" with a density of {low:g} to {high:g}"
+    return f" with density {low:g} or more" if low else ""
 
 
 def _first(units: tuple[UnitId, ...], limit: int | None) -> tuple[UnitId, ...]:
@@ -85,7 +98,7 @@ def groups_of(job: Job, preset: PresetSection, store: ContextStore, control: Con
             continue
         if source is None:
             raise BadJob("units.control_features or control_neurons ask for a control store: name it as store.control")
-        units = _first(select(source, kind, selection, job.seed, wanted.min_density), most)
+        units = _first(select(source, kind, selection, job.seed, wanted.min_density, wanted.max_density), most)
         if units:
             groups.append(Group(source, kind, units, role))
     return groups

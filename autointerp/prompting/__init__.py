@@ -1,10 +1,19 @@
 """Words sent to an LLM and values read from its replies: templates, few-shot examples, strict parsers."""
 
-from autointerp.prompting.calls import Call, all_of, ask_chat, ask_echo, failed_call, merge_provenance
+from autointerp.prompting.calls import (
+    Call,
+    all_of,
+    ask_and_read,
+    ask_chat,
+    ask_echo,
+    failed_call,
+    merge_provenance,
+)
 from autointerp.prompting.excerpts import Excerpt, Line, excerpt, is_sparse, strongest
 from autointerp.prompting.few_shot import FewShotExcerpt, FewShotUnit
 from autointerp.prompting.library import prompts_folder, read_prompt_file, references, released
 from autointerp.prompting.parsing import ParseFailure, is_refusal, parse_answer, parse_levels, parse_sentence
+from autointerp.prompting.prompt import Prompt
 from autointerp.prompting.template import Template, load_template
 from autointerp.prompting.text import one_line
 
@@ -15,8 +24,10 @@ __all__ = [
     "FewShotUnit",
     "Line",
     "ParseFailure",
+    "Prompt",
     "Template",
     "all_of",
+    "ask_and_read",
     "ask_chat",
     "ask_echo",
     "excerpt",

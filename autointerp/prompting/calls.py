@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from autointerp.errors import ProviderError, ProviderRefused, Unsupported
+from autointerp.prompting.parsing import ParseFailure
 from autointerp.prompting.template import Template
 from autointerp.protocols import ChatReply, ChatRequest, EchoReply, EchoRequest, LanguageModel
+from autointerp.seeds import derive
 from autointerp.types import Provenance, Unscored, Usage
 
-__all__ = ["Call", "all_of", "ask_chat", "ask_echo", "failed_call", "merge_provenance"]
+__all__ = [
+    "Answer",
+    "Call",
+    "all_of",
+    "ask_and_read",
+    "ask_chat",
+    "ask_echo",
+    "failed_call",
+    "merge_provenance",
+]
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """A reply that could be read: the request it answers, its key, the reply, and what was read of it."""
+
+    request: ChatRequest
+    key: str
+    reply: ChatReply
+    value: T
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +80,37 @@ async def ask_chat(model: LanguageModel, request: ChatRequest) -> tuple[str, Cha
         return await model.chat(request)
     except ProviderError as error:
         return failed_call(error)
+
+
+async def ask_and_read(
+    model: LanguageModel, request: ChatRequest, samples: int, read: Callable[[ChatReply], T | ParseFailure]
+) -> Answer[T] | Unscored:
+    """What was answered, or why nothing was: where a reply cannot be read, another one is asked for.
+
+    samples: replies asked for at most, 1 or more; the ledger knows each by its number. Raises as `ask_chat` does.
+    """
+    unread: Unscored | None = None
+    for number in range(samples):
+        sent = _sampled(request, number)
+        answer = await ask_chat(model, sent)
+        if isinstance(answer, Unscored):
+            return unread or answer
+        key, reply = answer
+        value = read(reply)
+        if not isinstance(value, ParseFailure):
+            return Answer(sent, key, reply, value)
+        unread = unread or value.unscored()
+    if unread is None:
+        raise ValueError(f"samples must be 1 or more, not {samples}")
+    return unread
+
+
+def _sampled(request: ChatRequest, number: int) -> ChatRequest:
+    """The request for another reply to the same messages, with a seed of its own where one is sent; 0: as it is."""
+    if number == 0:
+        return request
+    seed = None if request.seed is None else derive(request.seed, "sample", str(number)) >> 33
+    return replace(request, sample=number, seed=seed)
 
 
 async def ask_echo(model: LanguageModel, request: EchoRequest) -> tuple[str, EchoReply] | Unscored:

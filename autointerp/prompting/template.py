@@ -19,7 +19,7 @@ from importlib.resources.abc import Traversable
 from itertools import groupby
 from typing import Any, Literal, cast
 
-import jinja2
+import jinja2.meta
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -46,6 +46,11 @@ def _compiled(source: str) -> jinja2.Template:
     return _ENVIRONMENT.from_string(source)
 
 
+@cache
+def _variables(source: str) -> frozenset[str]:
+    return frozenset(jinja2.meta.find_undeclared_variables(_ENVIRONMENT.parse(source)))
+
+
 @dataclass(frozen=True, slots=True)
 class MessageTemplate:
     """One message: its role, the jinja2 source of its text, and the variable over which it is repeated, if any."""
@@ -53,6 +58,11 @@ class MessageTemplate:
     role: Literal["system", "user", "assistant"]
     source: str
     each: str | None
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """The names that its text and its repetition need."""
+        return _variables(self.source) - {"example"} | ({self.each} if self.each else set())
 
 
 @dataclass(frozen=True, slots=True)

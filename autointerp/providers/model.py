@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -48,6 +48,9 @@ class Counters:
     attempts: int = 0
     live_usage: Usage = field(default_factory=Usage)
     replayed_usage: Usage = field(default_factory=Usage)
+
+    def __add__(self, other: Counters) -> Counters:
+        return Counters(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 
 
 class LedgeredModel:

@@ -126,6 +126,16 @@ class ContextStore:
         self.n_units(kind)
         return np.flatnonzero(self._files.statistics[kind]["fired"] > 0)
 
+    def densities(self, kind: Kind) -> NDArray[np.float64]:
+        """[units] share of the corpus' tokens on which each unit of a kind fires, in [0, 1]."""
+        self.n_units(kind)
+        fired: NDArray[np.float64] = self._files.statistics[kind]["fired"].astype(np.float64)
+        return fired / self.n_tokens
+
+    def release(self) -> None:
+        """Gives back the memory that holds what was read of the store's files: for those who walk through all units."""
+        self._files.release()
+
     def read(self, unit: UnitId) -> StoredUnit:
         """The records of a unit. Raises BadInput for a unit that is not in this store."""
         index = self._index(unit)

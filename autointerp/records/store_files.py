@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import mmap
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias, TypeGuard
@@ -44,6 +45,15 @@ class StoreFiles:
     documents: tuple[tuple[str, str], ...]
     vocabulary: tuple[str, ...]
     digest: str
+
+    def release(self) -> None:
+        """Gives back the memory that holds what was read of the files; what is read again is read from the disk."""
+        if not hasattr(mmap, "MADV_DONTNEED"):  # not every system can; the pages are then its own to reclaim
+            return
+        for array in self.arrays.values():
+            mapped = array.base.base if array.base is not None else None  # a view, of a memmap, of the file
+            if isinstance(mapped, mmap.mmap):
+                mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def open_files(path: Path, *, verify: bool) -> StoreFiles:
@@ -244,15 +254,21 @@ def _check_indices(path: Path, arrays: Mapping[str, Array], kinds: Mapping[Kind,
         if len(arrays[f"{group}/focus"]) != len(arrays[f"{group}/context"]):
             raise BadStore(f"{path}/{group}/focus.npy: not as many rows as {group}/context.npy")
         _within(path, arrays, f"{group}/context", n_contexts)
-        if (arrays[f"{group}/focus"] >= arrays["contexts/length"][arrays[f"{group}/context"]]).any():
+        pairs = zip(_chunks(arrays[f"{group}/focus"]), _chunks(arrays[f"{group}/context"]), strict=True)
+        if any((focus >= arrays["contexts/length"][context]).any() for focus, context in pairs):
             raise BadStore(f"{path}/{group}/focus.npy: a focus lies outside its context; harvest again")
     for kind in kinds:
         offsets = arrays[f"{kind}/offsets"]
         if offsets[0] != 0 or offsets[-1] != len(arrays[f"{kind}/context"]) or (np.diff(offsets) < 0).any():
             raise BadStore(f"{path}/{kind}/offsets.npy: not ascending from 0 to the number of records; harvest again")
         known = np.array([stratum for stratum in Stratum if stratum is not Stratum.RANDOM])
-        if not np.isin(arrays[f"{kind}/stratum"], known).all():
+        if not all(np.isin(chunk, known).all() for chunk in _chunks(arrays[f"{kind}/stratum"])):
             raise BadStore(f"{path}/{kind}/stratum.npy: an unknown stratum; harvest again, or update autointerp")
+
+
+def _chunks(array: Array, size: int = 1 << 18) -> Iterator[Array]:
+    """The rows of a large array, so many at a time: what is computed of it all at once would not be small."""
+    return (array[start : start + size] for start in range(0, len(array), size))
 
 
 def _within(path: Path, arrays: Mapping[str, Array], name: str, stop: int) -> None:

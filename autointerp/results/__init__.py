@@ -3,6 +3,7 @@
 from autointerp.results.details import detail, read_details
 from autointerp.results.failures import failures
 from autointerp.results.figures import write_figures
+from autointerp.results.manifest import read_manifest
 from autointerp.results.reading import read_scores
 from autointerp.results.report import write_report
 from autointerp.results.run_folder import Finished, prepare_folder
@@ -19,6 +20,7 @@ __all__ = [
     "failures",
     "prepare_folder",
     "read_details",
+    "read_manifest",
     "read_scores",
     "show_text",
     "summarise",

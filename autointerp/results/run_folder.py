@@ -123,7 +123,13 @@ def _store(store: ContextStore) -> dict[str, Any]:
 
 def _preset(preset: Preset) -> dict[str, Any]:
     """A protocol as it was used, and where it departs from the paper's constants."""
-    return {"source": preset.source, "settings": preset.settings(), "changed_from_paper": preset.changed()}
+    protocol = (preset.original or preset).name
+    return {
+        "protocol": protocol,
+        "source": preset.source,
+        "settings": preset.settings(),
+        "changed_from_paper": preset.changed(),
+    }
 
 
 def _coverage(counter: Counter[str]) -> dict[str, Any]:

@@ -3,6 +3,15 @@
 from autointerp.simulators.all_at_once import AllAtOnceSimulator
 from autointerp.simulators.baselines import BASELINES, constant, token_lookup
 from autointerp.simulators.json_reply import JsonSimulator
+from autointerp.simulators.on_model import SimulatorOnModel
 from autointerp.simulators.settings import SimulatorSettings
 
-__all__ = ["BASELINES", "AllAtOnceSimulator", "JsonSimulator", "SimulatorSettings", "constant", "token_lookup"]
+__all__ = [
+    "BASELINES",
+    "AllAtOnceSimulator",
+    "JsonSimulator",
+    "SimulatorOnModel",
+    "SimulatorSettings",
+    "constant",
+    "token_lookup",
+]

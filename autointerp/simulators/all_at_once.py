@@ -8,12 +8,11 @@ prompt: a model in process, or a server that echoes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import numpy as np
 
 from autointerp.errors import BadTemplate, Unsupported
-from autointerp.prompting import Call, Excerpt, all_of, ask_echo, excerpt, load_template
+from autointerp.prompting import Call, Excerpt, Prompt, all_of, ask_echo, excerpt, load_template
 from autointerp.protocols import EchoReply, EchoRequest, LanguageModel
 from autointerp.records import quantise, show_token
 from autointerp.simulators.settings import SimulatorSettings, batches, show_explanation
@@ -34,6 +33,10 @@ class AllAtOnceSimulator:
     def __init__(self, settings: SimulatorSettings) -> None:
         self.settings = settings
         self.template = load_template("simulate/all_at_once@1")
+        self.prompt = Prompt.of(
+            self.template,
+            {"highest": settings.scale.highest, "placeholder": PLACEHOLDER, "examples": self._examples()},
+        )
 
     def check(self, model: LanguageModel) -> None:
         """Raises Unsupported, naming what to do instead, where the model cannot serve this simulator."""
@@ -70,15 +73,8 @@ class AllAtOnceSimulator:
 
     def _request(self, explanation: Explanation, contexts: Sequence[Context], model: LanguageModel) -> EchoRequest:
         highest = self.settings.scale.highest
-        messages = self.template.render(
-            {
-                "highest": highest,
-                "placeholder": PLACEHOLDER,
-                "examples": self._examples(),
-                "explanation": show_explanation(explanation.text),
-                "excerpts": [excerpt(map(show_token, one.tokens), [PLACEHOLDER] * len(one)) for one in contexts],
-            }
-        )
+        excerpts = [excerpt(map(show_token, one.tokens), [PLACEHOLDER] * len(one)) for one in contexts]
+        messages = self.prompt.render({"explanation": show_explanation(explanation.text), "excerpts": excerpts})
         # No token holds a tab (`excerpt` sees to it), so each tab of the last message is where a level is missing.
         slots = tuple(place + 1 for place, character in enumerate(messages[-1].content) if character == "\t")
         if len(slots) != sum(map(len, contexts)):
@@ -106,7 +102,7 @@ class AllAtOnceSimulator:
         n_levels = self.settings.scale.highest + 1
         if len(reply.logprobs) != sum(map(len, contexts)) or any(len(row) != n_levels for row in reply.logprobs):
             return [_MISFIT] * len(contexts)
-        call = Call(f"{self.name}@{self.version}", self.template, model, asdict(self.settings))
+        call = Call(f"{self.name}@{self.version}", self.template, model, self.settings.sent())
         return self._read(explanation, contexts, reply, call.provenance(key, reply))
 
     def _read(

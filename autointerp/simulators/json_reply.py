@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from autointerp.prompting import Call, ParseFailure, all_of, ask_chat, load_template, parse_levels
@@ -88,7 +87,7 @@ class JsonSimulator:
         key, reply = answer
         asked = [[show_token(token) for token in one.tokens] for one in contexts]
         levels = parse_levels(reply, asked, self.settings.scale.highest)
-        call = Call(f"{self.name}@{self.version}", self.template, model, asdict(self.settings))
+        call = Call(f"{self.name}@{self.version}", self.template, model, self.settings.sent())
         provenance = call.provenance(key, reply)
         return [
             one.unscored()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 from autointerp.prompting import one_line
 from autointerp.records import show_token
@@ -20,13 +20,19 @@ class SimulatorSettings:
     """Settings of a simulator.
 
     scale: levels predicted (not raw); contexts_per_prompt: at least 1; few_shot: how many example units the prompt
-    holds; temperature: for simulators that generate, None where the model takes none.
+    holds; temperature: for simulators that generate, None where the model takes none; samples: for those too, replies
+    asked for at most, where one cannot be read.
     """
 
     scale: Scale
     contexts_per_prompt: int
     few_shot: int
     temperature: float | None = 0.0
+    samples: int = 1
+
+    def sent(self) -> dict[str, Any]:
+        """What shows in a request, for its provenance."""
+        return {name: value for name, value in asdict(self).items() if name != "samples"}
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

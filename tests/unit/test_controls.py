@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autointerp.controls import other_explanation
+from autointerp.controls import LENDERS, Lenders, lenders, other_explanation
 from autointerp.types import Explanation, Kind, Reason, UnitId, Unscored
 from tests.support.method import explanation, unit
 
@@ -81,3 +81,34 @@ def test_a_further_unit_leaves_most_choices_as_they_were() -> None:
     before, after = lending(*texts[:40]), lending(*texts)
     kept = sum(other_explanation(one, before, 0) == other_explanation(one, after, 0) for one in before)
     assert kept >= 35
+
+
+def test_of_a_large_group_so_many_lend_and_a_further_unit_changes_at_most_one_of_them() -> None:
+    units = [unit(index) for index in range(1000)]
+    before, after = lenders(units, 0, 64), lenders([*units, unit(1000)], 0, 64)
+    assert len(before) == len(after) == 64
+    assert len(set(before) - set(after)) <= 1
+    assert list(before) == sorted(before, key=units.index)
+    assert len({lenders(units, seed, 64) for seed in range(10)}) == 10
+
+
+def test_any_unit_of_a_large_group_may_lend() -> None:
+    units = [unit(index) for index in range(40)]
+    counts = Counter(chosen.index for seed in range(2000) for chosen in lenders(units, seed, 10))
+    assert set(counts) == set(range(40))
+    assert all(400 < count < 600 for count in counts.values())  # 500 expected, five standard deviations are 97
+
+
+def test_a_group_that_is_not_large_lends_as_a_whole() -> None:
+    units = [unit(index) for index in range(LENDERS)]
+    assert lenders(units, 0) == tuple(units)
+    assert len(lenders([*units, unit(LENDERS)], 0)) == LENDERS
+
+
+def test_a_unit_that_does_not_lend_borrows_as_one_that_does() -> None:
+    """The choice for a unit is the same whether or not its own explanation is among those that are lent."""
+    explanations = lending(*[f"text {letter}" for letter in "abcdefgh"])
+    others = {donor: text for donor, text in explanations.items() if donor != unit(0)}
+    for seed in range(20):
+        chosen = Lenders(others, seed).other(unit(0), explanations[unit(0)])
+        assert chosen == other_explanation(unit(0), explanations, seed)

@@ -12,7 +12,7 @@ from rich.console import Console
 from autointerp.errors import BadJob, RateLimited
 from autointerp.jobs import Job, load_job
 from autointerp.jobs import progress as progress_module
-from autointerp.jobs.models import opened_model, paused
+from autointerp.jobs.models import opened_models, paused
 from autointerp.jobs.progress import phases
 from autointerp.protocols import ChatRequest, Message
 from autointerp.providers import Limits
@@ -46,7 +46,8 @@ def test_the_job_files_limits_reach_the_model(tmp_path: Path) -> None:
     )
 
     async def limits(job: Job) -> tuple[Limits, str]:
-        async with opened_model(job, tmp_path) as model:
+        async with opened_models(job, tmp_path) as models:
+            model = models.explainer
             call = await model.pacing.begin(1, Patience(0.0))
             with call:
                 call.failed(RateLimited("429", 90.0))
@@ -92,7 +93,11 @@ def test_a_wrong_pacing_is_one_line(tmp_path: Path, lines: str, complaint: str) 
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ('name = "paced"', 'name = "paced"\nsead = 3', "sead: unknown key: known are baselines, ledger, model, name,"),
+        (
+            'name = "paced"',
+            'name = "paced"\nsead = 3',
+            "sead: unknown key: known are baselines, explainer_model",
+        ),
         ("features = 1", "fatures = 1", "presets.0.units.fatures: unknown key: known are control_features, control_n"),
     ],
 )
@@ -109,11 +114,12 @@ def test_the_line_says_until_when_the_run_is_paused(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(progress_module, "Console", lambda **_: console)
 
     async def run(job: Job) -> None:
-        async with opened_model(job, tmp_path) as model:
+        async with opened_models(job, tmp_path) as models:
+            model = models.explainer
             with phases() as start:
-                advance = start("explaining", 2, lambda: paused(model))
+                advance = start("explaining", 2, lambda: paused(models))
                 advance("1 asked")
-                assert paused(model) == ""
+                assert paused(models) == ""
                 call = await model.pacing.begin(1, Patience(0.0))
                 with call:
                     call.failed(RateLimited("429", 3600.0))

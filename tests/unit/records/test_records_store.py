@@ -162,3 +162,26 @@ def test_the_fingerprint_changes_with_the_contents(tmp_path: Path, store: Contex
     write_store(tmp_path / "other", seed=1)
     assert ContextStore.open(tmp_path / "same").fingerprint == store.fingerprint
     assert ContextStore.open(tmp_path / "other").fingerprint != store.fingerprint
+
+
+def resident_kb(part: str) -> int:
+    """How much of the files whose path holds `part` is in this process' memory (Linux)."""
+    total, counted = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first = line.split(maxsplit=1)[0]
+        if not first.endswith(":"):
+            counted = part in line
+        elif counted and first == "Rss:":
+            total += int(line.split()[1])
+    return total
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux to look at its own memory")
+def test_released_memory_is_given_back_and_reads_the_same_again(tmp_path: Path) -> None:
+    store = ContextStore.open(write_store(tmp_path / "released-store").path)
+    before = [store.pool(unit).activations for unit in store.unit_ids(Kind.FEATURE)]
+    held = resident_kb("released-store")
+    store.release()
+    assert resident_kb("released-store") < held / 2
+    after = [store.pool(unit).activations for unit in store.unit_ids(Kind.FEATURE)]
+    assert all((one == other).all() for one, other in zip(before, after, strict=True))

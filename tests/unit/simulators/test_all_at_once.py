@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autointerp.errors import BadReply, BadTemplate, ContextOverflow, Quota, Unsupported
+from autointerp.prompting import Prompt
 from autointerp.prompting.template import MessageTemplate, Template
 from autointerp.protocols import EchoReply, EchoRequest
 from autointerp.simulators import AllAtOnceSimulator, SimulatorSettings
@@ -167,8 +168,8 @@ def test_a_hostile_explanation_stays_on_its_line() -> None:
 
 def test_a_template_with_a_stray_tab_is_refused() -> None:
     broken = simulator()
-    broken.template = Template("simulate/bad@1", "0" * 64, (MessageTemplate("assistant", "a\tb\tc", None),), ())
-    broken.settings = SimulatorSettings(Scale.LEVELS_9, 1, 0)
+    stray = Template("simulate/bad@1", "0" * 64, (MessageTemplate("assistant", "a\tb\tc", None),), ())
+    broken.prompt = Prompt.of(stray, {})
     with pytest.raises(BadTemplate, match="one tab for each token"):
         requests(broken, [A])
 
