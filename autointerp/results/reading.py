@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,8 +85,13 @@ def primary_rows(folder: Path, columns: Sequence[str], scorer: str | None = None
                 parts.append(coded[name].of(kept[name]))
             else:
                 parts.append(kept[name].to_numpy(zero_copy_only=False))
-    arrays = {name: np.concatenate(parts) if parts else np.zeros(0) for name, parts in found.items()}
-    return pd.DataFrame({name: coded[name].named(one) if name in coded else one for name, one in arrays.items()})
+    joined: dict[str, Any] = {}
+    for name in columns:
+        parts = found.pop(name)
+        joined[name] = np.concatenate(parts) if parts else np.zeros(0)
+        if name in coded:
+            joined[name] = coded[name].named(joined[name])
+    return pd.DataFrame(joined, copy=False)
 
 
 class UnitKeys:
@@ -118,11 +124,11 @@ class _Codes:
     def names(self) -> list[str]:
         return list(self._codes)
 
-    def of(self, texts: pa.Array) -> NDArray[np.int32]:
+    def of(self, texts: pa.Array) -> NDArray[np.int16]:
         encoded = texts.dictionary_encode()
         codes = [self._codes.setdefault(text, len(self._codes)) for text in encoded.dictionary.to_pylist()]
         places = encoded.indices.fill_null(len(codes)).to_numpy(zero_copy_only=False)
-        found: NDArray[np.int32] = np.array([*codes, -1], dtype=np.int32)[places]
+        found: NDArray[np.int16] = np.array([*codes, -1], dtype=np.int16)[places]
         return found
 
     def named(self, codes: NDArray[np.generic]) -> pd.Categorical[str]:
@@ -130,6 +136,6 @@ class _Codes:
         names = self.names
         alphabetical = sorted(names)
         place = {name: number for number, name in enumerate(alphabetical)}
-        moved = np.array([*(place[name] for name in names), -1], dtype=np.int32)[codes.astype(np.int32)]
+        moved = np.array([*(place[name] for name in names), -1], dtype=np.int16)[codes.astype(np.int16)]
         named: pd.Categorical[str] = pd.Categorical.from_codes(moved, pd.Index(alphabetical, dtype="str"))
         return named

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -20,6 +20,7 @@ from autointerp.types import Role, Unscored
 
 __all__ = ["summarise"]
 
+_CONTROLS = (Role.OTHER_EXPLANATION.value, Role.SHUFFLED_WEIGHTS.value)
 _MAIN = (Role.EXPLANATION.value, Role.BASELINE.value)
 _COLUMNS = ("unit", "kind", "scorer", "metric", "role", "control_subject", "status", "reason", "value")
 _SEED = 0  # of the bootstrap over units; a run's summary is a function of its table
@@ -32,30 +33,59 @@ def summarise(folder: Path, places: int | None = None) -> dict[str, Any]:
     """
     level = float(read_manifest(folder)["statistics"]["level"])
     rankings = _rankings(folder, level, places)
-    frame = primary_rows(folder, _COLUMNS)
-    own = frame[frame["role"].isin(_MAIN) & frame["control_subject"].isna()]
+    found = _Found(level)
+    for scorer in sorted(primary_rows(folder, ["scorer"])["scorer"].unique()):
+        found.add(str(scorer), primary_rows(folder, _COLUMNS, str(scorer)))
     return {
         "level": level,
-        "summary": _by_kind(own, level),
-        "comparison": {scorer: _comparison(rows, level) for scorer, rows in _groups(own, "scorer")},
-        "controls": _controls(frame, own, level),
+        "summary": _sorted(found.summary),
+        "comparison": found.comparison,
+        "controls": {role: _sorted(found.controls[role]) for role in _CONTROLS if found.controls[role]},
         "ranking": next(iter(rankings.values()), []),
         "rankings": rankings,
     }
+
+
+_ByKind: TypeAlias = dict[str, dict[str, Any]]
+"""{kind: {scorer: numbers}}."""
+
+
+def _sorted(found: _ByKind) -> _ByKind:
+    return dict(sorted(found.items()))
+
+
+class _Found:
+    """The numbers of a run, scorer by scorer in alphabetical order: only one's rows are in memory."""
+
+    def __init__(self, level: float) -> None:
+        self._level = level
+        self.summary: _ByKind = {}
+        self.comparison: dict[str, Any] = {}
+        self.controls: dict[str, _ByKind] = {role: {} for role in _CONTROLS}
+
+    def add(self, scorer: str, rows: pd.DataFrame) -> None:
+        """The scores of the units, features against neurons, and the controls: another unit's explanation with the gap
+        between own and control, paired, and the units of the shuffled subject."""
+        own = rows[rows["role"].isin(_MAIN) & rows["control_subject"].isna()]
+        other = rows[rows["role"] == Role.OTHER_EXPLANATION.value]
+        shuffled = rows[rows["control_subject"].notna()]
+        if len(own):
+            self.comparison[scorer] = _comparison(own, self._level)
+        for kind, group in _groups(own, "kind"):
+            self.summary.setdefault(kind, {})[scorer] = _numbers(group, self._level)
+        for kind, group in _groups(other, "kind"):
+            numbers = _numbers(group, self._level)
+            numbers["gap"] = _gap(own[own["kind"] == kind], group, self._level)
+            self.controls[Role.OTHER_EXPLANATION.value].setdefault(kind, {})[scorer] = numbers
+        for kind, group in _groups(shuffled, "kind"):
+            numbers = _numbers(group, self._level)
+            self.controls[Role.SHUFFLED_WEIGHTS.value].setdefault(kind, {})[scorer] = numbers
 
 
 def _groups(rows: pd.DataFrame, column: str) -> Iterator[tuple[str, pd.DataFrame]]:
     """The rows of each value of a column, in alphabetical order."""
     for name, group in rows.groupby(column, sort=True, observed=True):
         yield str(name), group
-
-
-def _by_kind(rows: pd.DataFrame, level: float) -> dict[str, dict[str, Any]]:
-    """{kind: {scorer: numbers}}."""
-    return {
-        kind: {scorer: _numbers(group, level) for scorer, group in _groups(of_kind, "scorer")}
-        for kind, of_kind in _groups(rows, "kind")
-    }
 
 
 def _numbers(rows: pd.DataFrame, level: float) -> dict[str, Any]:
@@ -114,25 +144,6 @@ def _comparison(rows: pd.DataFrame, level: float) -> dict[str, Any]:
         "n_features": found.n_features,
         "n_neurons": found.n_neurons,
     }
-
-
-def _controls(frame: pd.DataFrame, own: pd.DataFrame, level: float) -> dict[str, Any]:
-    """{control: {kind: {scorer: numbers}}}; another's explanation also with the gap between own and control, paired."""
-    found: dict[str, Any] = {}
-    other = frame[frame["role"] == Role.OTHER_EXPLANATION.value]
-    if len(other):
-        found[Role.OTHER_EXPLANATION.value] = _by_kind(other, level)
-        for kind, scorers in found[Role.OTHER_EXPLANATION.value].items():
-            for scorer, numbers in scorers.items():
-                numbers["gap"] = _gap(_of(own, kind, scorer), _of(other, kind, scorer), level)
-    shuffled = frame[frame["control_subject"].notna()]
-    if len(shuffled):
-        found[Role.SHUFFLED_WEIGHTS.value] = _by_kind(shuffled, level)
-    return found
-
-
-def _of(rows: pd.DataFrame, kind: str, scorer: str) -> pd.DataFrame:
-    return rows[(rows["kind"] == kind) & (rows["scorer"] == scorer)]
 
 
 def _gap(own: pd.DataFrame, control: pd.DataFrame, level: float) -> dict[str, Any]:
