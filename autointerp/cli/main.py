@@ -86,7 +86,7 @@ def run(
         complain(f"autointerp: nothing failed in {folder}, so nothing is asked again")
     else:
         run_job(again, job.parent, folder, max_cost)
-    summary = summarise(folder)
+    summary = summarise(folder, places=None if json_out else 20)
     if json_out:
         print_json(summary)
     else:
@@ -108,7 +108,7 @@ def show(
     """Print a run's scores, the comparison of features with neurons, the controls, and the ranking."""
     from autointerp.results import show_text, summarise
 
-    summary = summarise(folder)
+    summary = summarise(folder, places=None if json_out else rows)
     if json_out:
         print_json(summary)
     else:

@@ -45,7 +45,7 @@ def _again(section: PresetSection, presets: dict[str, Any], failed: dict[str, se
 
 def _failed(folder: Path) -> dict[str, set[str]]:
     """{preset: reasons for which calls of the run came to nothing}."""
-    frame = read_scores(folder)
+    frame = read_scores(folder, ["primary", "status", "failed", "scorer", "reason", "detail"])
     frame = frame[frame["primary"] & ((frame["status"] != "scored") | (frame["failed"] > 0))]
     found: dict[str, set[str]] = {}
     for scorer, reason, detail in frame[["scorer", "reason", "detail"]].itertuples(index=False):

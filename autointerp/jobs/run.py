@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,8 +30,8 @@ from autointerp.prompting import all_of
 from autointerp.protocols import Judgement
 from autointerp.providers import Budget, LedgeredModel
 from autointerp.records import ContextStore, split_unit
-from autointerp.results import Finished, Measured, detail, prepare_folder, write_run
-from autointerp.types import Explanation, Role, UnitId, UnitRecord, Unscored
+from autointerp.results import Finished, Measured, RunWriter, detail, prepare_folder
+from autointerp.types import Explanation, Role, Scored, UnitId, UnitRecord, Unscored
 
 __all__ = ["run_job"]
 
@@ -45,18 +45,17 @@ _RELEASE_EVERY = 256
 """Units after which what was read of their store is given back."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Collected:
-    """What a job has found so far."""
+    """Takes what a job finds to the run's folder."""
 
-    rows: list[Measured] = field(default_factory=list)
-    details: list[dict[str, Any]] = field(default_factory=list)
+    writer: RunWriter
 
     def add(self, judgement: Judgement, store: ContextStore) -> None:
         seen: set[str] = set()
         for score in judgement.scores:
-            density = store.statistics(score.unit).density
-            self.rows.append(Measured(score, density, score.scorer not in seen, store.control))
+            density = store.density(score.unit)
+            self.writer.add(Measured(score, density, score.scorer not in seen, store.control))
             seen.add(score.scorer)
 
 
@@ -78,14 +77,14 @@ def run_job(job: Job, base: Path, folder: Path, max_cost_usd: float | None = Non
     stores = Stores.of(job, base)
     tasks = tasks_of(job, stores)
     prepare_folder(folder)
-    with phases() as start:
-        run = _Run(job, tasks, stores, start, Budget(None if cap is None else Decimal(str(cap))))
-        asked = asyncio.run(run.all(base))
-    save_job(job, base, folder)
-    presets = [task.preset for task in tasks]
-    described = job.model_dump(mode="json")
-    found = run.collected
-    write_run(Finished(folder, described, presets, stores.all(), found.rows, found.details, asked.account, asked.plan))
+    budget = Budget(None if cap is None else Decimal(str(cap)))
+    with RunWriter(folder) as writer:
+        with phases() as start:
+            asked = asyncio.run(_Run(job, tasks, stores, start, budget, _Collected(writer)).all(base))
+        save_job(job, base, folder)
+        presets = [task.preset for task in tasks]
+        described = job.model_dump(mode="json")
+        writer.finish(Finished(described, presets, stores.all(), asked.account, asked.plan))
     return folder
 
 
@@ -98,7 +97,7 @@ class _Run:
     stores: Stores
     start: Start
     budget: Budget
-    collected: _Collected = field(default_factory=_Collected)
+    collected: _Collected
 
     async def all(self, base: Path) -> _Asked:
         """Runs the baselines, then every preset on its models, and returns what was asked of them.
@@ -160,12 +159,12 @@ class _GroupRun:
         lent = Lenders(told, self.run.job.seed)
         what = "simulating" if len(told) == len(self.group.units) else "explaining, simulating"
         advance = self._phase(what, len(self.group.units))
-        done = count(1)
+        done = Counter[bool]()
 
         async def work(unit: UnitId) -> None:
-            await self._unit(unit, told.get(unit), lent)
-            advance(note(self.models))
-            if next(done) % _RELEASE_EVERY == 0:
+            done[await self._unit(unit, told.get(unit), lent)] += 1
+            advance(f"{done[True]} of {done.total()} scored, {note(self.models)}")
+            if done.total() % _RELEASE_EVERY == 0:
                 self.group.store.release()
 
         await each(work, self.group.units, self._width)
@@ -205,25 +204,23 @@ class _GroupRun:
         await each(work, units, self._width)
         return told
 
-    async def _unit(self, unit: UnitId, told: Explanation | Unscored | None, lent: Lenders) -> None:
+    async def _unit(self, unit: UnitId, told: Explanation | Unscored | None, lent: Lenders) -> bool:
+        """Explains and judges a unit; whether its own explanation has a score."""
         record = self._split(unit)
         if isinstance(record, Unscored):
             for judgement in not_split(self.task.method, unit, record, self.group.role):
                 self.run.collected.add(judgement, self.group.store)
-            return
+            return False
         own = await self._explain(record) if told is None else told
-        for role, explanation in self._roles(unit, own, lent):
-            judgement = await self._judge(record, explanation, role)
+        roles = {self.group.role: own}
+        if self._controlled:  # another unit's, through the same path
+            roles[Role.OTHER_EXPLANATION] = lent.other(unit, own)
+        found = await all_of(self._judge(record, explanation, role) for role, explanation in roles.items())
+        for (role, explanation), judgement in zip(roles.items(), found, strict=True):
             self.run.collected.add(judgement, self.group.store)
-            self.run.collected.details.append(detail(record, self.task.name, role, explanation, judgement.simulations))
-
-    def _roles(
-        self, unit: UnitId, own: Explanation | Unscored, lent: Lenders
-    ) -> Iterator[tuple[Role, Explanation | Unscored]]:
-        """The unit's own explanation and, where controls are asked for, another unit's, through the same path."""
-        yield self.group.role, own
-        if self._controlled:
-            yield Role.OTHER_EXPLANATION, lent.other(unit, own)
+            line = detail(record, self.task.name, role, explanation, judgement.simulations)
+            self.run.collected.writer.add_detail(line)
+        return isinstance(found[0].scores[0].outcome, Scored)
 
     async def _judge(self, record: UnitRecord, explanation: Explanation | Unscored, role: Role) -> Judgement:
         seed = self.task.seed(record.unit)

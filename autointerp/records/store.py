@@ -126,6 +126,10 @@ class ContextStore:
         self.n_units(kind)
         return np.flatnonzero(self._files.statistics[kind]["fired"] > 0)
 
+    def density(self, unit: UnitId) -> float:
+        """Share of the corpus' tokens on which a unit fires, in [0, 1]. Raises BadInput for one of another store."""
+        return float(self._files.statistics[unit.kind]["fired"][self._index(unit)]) / self.n_tokens
+
     def densities(self, kind: Kind) -> NDArray[np.float64]:
         """[units] share of the corpus' tokens on which each unit of a kind fires, in [0, 1]."""
         self.n_units(kind)

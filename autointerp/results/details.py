@@ -7,17 +7,16 @@ to the explainer or scored, with the true activations and, where scored, the sim
 from __future__ import annotations
 
 import gzip
-import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from autointerp.errors import BadInput
-from autointerp.results.tables import write_atomically
+from autointerp.results.spool import Spool
 from autointerp.types import ActivationRecord, Explanation, Role, Simulation, UnitRecord, UnitStatistics, Unscored
 
-__all__ = ["detail", "read_details", "write_details"]
+__all__ = ["DetailLines", "detail", "read_details"]
 
 
 # What a line holds, as `detail` writes it.
@@ -96,16 +95,26 @@ def detail(
     }
 
 
-def write_details(folder: Path, details: Iterable[dict[str, Any]]) -> Path:
-    """Writes units.jsonl.gz with no time stamp in it, so that the same run gives the same bytes."""
-    lines = sorted(details, key=lambda one: (one["preset"], one["role"], one["kind"], one["unit"]))
-    buffer = io.BytesIO()
-    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as file:
-        for line in lines:
-            file.write(json.dumps(line, ensure_ascii=True, separators=(",", ":")).encode() + b"\n")
-    path = folder / "units.jsonl.gz"
-    write_atomically(path, buffer.getvalue())
-    return path
+class DetailLines:
+    """The lines of units.jsonl.gz, added in any order, kept on disk, written in a canonical order."""
+
+    def __init__(self, folder: Path) -> None:
+        self._spool = Spool(folder)
+
+    def close(self) -> None:
+        """Forgets the lines."""
+        self._spool.close()
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Keeps a line, as `detail` makes it. Raises ValueError where it holds NaN or infinity, which is no JSON."""
+        text = json.dumps(line, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+        self._spool.add((line["preset"], line["role"], line["kind"], line["unit"]), text.encode())
+
+    def write(self, file: IO[bytes]) -> None:
+        """Writes them gzipped, with no time stamp, so that the same lines give the same bytes."""
+        with gzip.GzipFile(fileobj=file, mode="wb", mtime=0, filename="") as packed:
+            for _, line in self._spool.in_order():
+                packed.write(line + b"\n")
 
 
 def _checked(line: Any) -> dict[str, Any]:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from autointerp.results.tables import read_scores
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from autointerp.results.reading import UnitKeys, score_batches
 from autointerp.types import Reason, Role
 
 __all__ = ["failures"]
 
 _ROLES = (Role.EXPLANATION.value, Role.SHUFFLED_WEIGHTS.value)
+_COLUMNS = ("unit", "index", "scorer", "primary", "role", "status", "reason", "detail")
+_LAST = ("\U0010ffff", "", "")  # after every unit
 
 
 def failures(folder: Path) -> list[str]:
@@ -19,15 +24,23 @@ def failures(folder: Path) -> list[str]:
     A line says for how many units, and what was said of the first of them. Reasons that belong to one sample set alone
     (such as a unit that is silent on the random records) are left to the table.
     """
-    frame = read_scores(folder)
-    whole = frame["scorer"].map(lambda name: name.count(".") == 1)
-    rows = frame[frame["primary"] & whole & frame["role"].isin(_ROLES) & (frame["status"] != "scored")]
-    found: dict[str, dict[str, str]] = {}
-    for row in rows.sort_values(["unit", "scorer"]).to_dict("records"):
-        reason, detail = _cause({str(name): value for name, value in row.items()})
-        found.setdefault(reason, {}).setdefault(row["unit"], detail)
-    ordered = sorted(found.items(), key=lambda one: (-len(one[1]), one[0]))
-    return [_line(reason, units) for reason, units in ordered]
+    keys = UnitKeys()
+    units: dict[str, set[int]] = {}
+    first: dict[str, tuple[str, str, str]] = {}
+    for batch in score_batches(folder, _COLUMNS):
+        rows = batch.filter(_wanted(batch))
+        for key, row in zip(keys.of(rows).tolist(), rows.to_pylist(), strict=True):
+            reason, detail = _cause(row)
+            units.setdefault(reason, set()).add(key)
+            first[reason] = min(first.get(reason, _LAST), (row["unit"], row["scorer"], detail))
+    ordered = sorted(units, key=lambda reason: (-len(units[reason]), reason))
+    return [_line(reason, len(units[reason]), first[reason][0], first[reason][2]) for reason in ordered]
+
+
+def _wanted(rows: pa.RecordBatch) -> pa.BooleanArray:
+    whole = pc.equal(pc.count_substring(rows["scorer"], "."), 1)
+    own = pc.is_in(rows["role"], pa.array(_ROLES))
+    return pc.and_(pc.and_(rows["primary"], whole), pc.and_(own, pc.not_equal(rows["status"], "scored")))
 
 
 def _cause(row: dict[str, Any]) -> tuple[str, str]:
@@ -39,8 +52,7 @@ def _cause(row: dict[str, Any]) -> tuple[str, str]:
     return reason, detail
 
 
-def _line(reason: str, units: dict[str, str]) -> str:
-    first, detail = next(iter(units.items()))
-    count = "1 unit has" if len(units) == 1 else f"{len(units)} units have"
+def _line(reason: str, n_units: int, first: str, detail: str) -> str:
+    count = "1 unit has" if n_units == 1 else f"{n_units} units have"
     said = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in detail)
     return f"{count} no score, {reason.replace('_', ' ')} (first: {first})" + (f": {said}" if said else "")

@@ -6,7 +6,7 @@ also differs in line or marker. The same run gives the same bytes of SVG.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,22 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 
 from autointerp.results.manifest import read_manifest
+from autointerp.results.reading import primary_rows
 from autointerp.results.summary import summarise
-from autointerp.results.tables import read_scores
 from autointerp.results.words import interval_name
 
 __all__ = ["write_figures"]
 
 _FINE_BINS = 60
 """Units a group needs for bins of 0.05; with fewer they are 0.1 wide."""
+_MOST_POINTS = 5000
+"""Units a figure shows one by one; more would hide one another, and make a file that nothing opens."""
+_DENSITY = "density: share of tokens on which the unit fires (log scale)"
+_COLUMNS = ("kind", "metric", "role", "status", "value", "ci_low", "ci_high", "density")
 
 FEATURE, NEURON, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 
@@ -66,18 +71,19 @@ _SERIES = (
 )
 
 
-def write_figures(folder: Path) -> list[Path]:
-    """Draws all figures of a run into DIR/figures and returns their paths. Raises BadInput where there is no run."""
-    frame = read_scores(folder)
-    frame = frame[frame["primary"]]
-    summary = summarise(folder)
+def write_figures(folder: Path, summary: Mapping[str, Any] | None = None) -> list[Path]:
+    """Draws all figures of a run into DIR/figures and returns their paths.
+
+    summary: the run's, where it is there already (see `summarise`). Raises BadInput where there is no run.
+    """
+    summary = summarise(folder, places=1) if summary is None else summary
     model = _model_name(folder)
     out = folder / "figures"
     out.mkdir(exist_ok=True)
     paths: list[Path] = []
     with mpl.rc_context(_STYLE):
-        for scorer in _simulation_scorers(frame):
-            shown = frame[frame["scorer"] == scorer]
+        for scorer in _simulation_scorers(primary_rows(folder, ["scorer", "role"])):
+            shown = primary_rows(folder, _COLUMNS, scorer)
             paths += _save(_histogram(shown, scorer, model), out / f"histogram-{scorer}")
             paths += _save(_against_density(shown, scorer, interval_name(summary)), out / f"density-{scorer}")
         paths += _save(_by_scorer(summary), out / "scorers")
@@ -86,8 +92,8 @@ def write_figures(folder: Path) -> list[Path]:
 
 def _simulation_scorers(frame: pd.DataFrame) -> list[str]:
     """Scorers that an LLM took part in; where a run has none, those of its baselines."""
-    own = sorted(set(frame.loc[frame["role"] == "explanation", "scorer"]))
-    return own or sorted({name for name in frame["scorer"] if not name.endswith("constant")})
+    own = sorted(frame.loc[frame["role"] == "explanation", "scorer"].unique())
+    return own or sorted(name for name in frame["scorer"].unique() if not name.endswith("constant"))
 
 
 def _model_name(folder: Path) -> str:
@@ -110,9 +116,10 @@ def _metric(frame: pd.DataFrame) -> str:
 
 def _present(frame: pd.DataFrame) -> Iterator[tuple[_Series, pd.DataFrame, int]]:
     """(series, its scored rows, how many were attempted) for each population that is in the run."""
-    roles = frame["role"].replace({"baseline": "explanation"}) if set(frame["role"]) == {"baseline"} else frame["role"]
+    only_baselines = set(frame["role"].unique()) == {"baseline"}
     for series in _SERIES:
-        rows = frame[(roles == series.role) & (frame["kind"] == series.kind)]
+        role = "baseline" if only_baselines and series.role == "explanation" else series.role
+        rows = frame[(frame["role"] == role) & (frame["kind"] == series.kind)]
         if len(rows):
             yield series, rows[rows["status"] == "scored"], len(rows)
 
@@ -185,12 +192,17 @@ def _legend(axes: Axes, *, inside: bool = False) -> None:
 
 
 def _against_density(frame: pd.DataFrame, scorer: str, interval: str) -> Figure:
-    """Score against how often a unit fires, with the interval of each score."""
+    """Score against how often a unit fires: a point for each unit, or a map where they are many."""
+    shown = [
+        (series, scored)
+        for series, scored, _ in _present(frame)
+        if series.role != "control_other_explanation" and len(scored)
+    ]
+    if sum(len(scored) for _, scored in shown) > _MOST_POINTS:
+        return _density_maps(shown, scorer, _metric(frame), interval)
     figure = Figure(figsize=(8.2, 5.8), layout="constrained")
     axes = figure.subplots()
-    for series, scored, _ in _present(frame):
-        if series.role == "control_other_explanation" or scored.empty:
-            continue
+    for series, scored in shown:
         with_interval = scored.dropna(subset=["ci_low", "ci_high"])
         axes.vlines(
             with_interval["density"],
@@ -212,14 +224,57 @@ def _against_density(frame: pd.DataFrame, scorer: str, interval: str) -> Figure:
         )
     axes.set_xscale("log")
     axes.axhline(0, color=GREY, linewidth=0.8)
-    axes.set_xlabel("density: share of tokens on which the unit fires (log scale)")
+    axes.set_xlabel(_DENSITY)
     axes.set_ylabel(f"score ({_metric(frame)}), {interval} where it could be computed")
     axes.set_title(f"{scorer}: score against density")
     _legend(axes)
     return figure
 
 
-def _by_scorer(summary: dict[str, Any]) -> Figure:
+def _density_maps(shown: list[tuple[_Series, pd.DataFrame]], scorer: str, metric: str, interval: str) -> Figure:
+    """One panel for each population, all with the same axes: darker hexagons hold more units (logarithmic); the line is
+    the median score of the units of about one density, the band its quartiles."""
+    figure = Figure(figsize=(8.2, 1.0 + 3.0 * len(shown)), layout="constrained")
+    panels = figure.subplots(len(shown), sharex=True, sharey=True, squeeze=False)[:, 0]
+    everyone = pd.concat([scored[["density", "value"]] for _, scored in shown])
+    density = everyone.loc[everyone["density"] > 0, "density"]
+    extent = (*np.log10(_widened(float(density.min()), float(density.max()))), min(-0.4, everyone["value"].min()), 1.0)
+    for axes, (series, scored) in zip(panels, shown, strict=True):
+        firing = scored[scored["density"] > 0]
+        colours = LinearSegmentedColormap.from_list("units", [to_rgba(series.colour, 0.06), to_rgba(series.colour)])
+        drawn = axes.hexbin(
+            firing["density"], firing["value"], gridsize=(60, 28), xscale="log", bins="log", mincnt=1, cmap=colours,
+            extent=extent, linewidths=0.1, rasterized=True,
+        )  # fmt: skip
+        figure.colorbar(drawn, ax=axes, label="units", pad=0.01)
+        _quartiles(axes, firing)
+        half = ((scored["ci_high"] - scored["ci_low"]) / 2).median()
+        typical = "" if np.isnan(half) else f"; {interval} typically ±{half:.2f}"
+        axes.set_title(f"{series.label}: {len(scored):,} scored{typical}")
+        axes.axhline(0, color=GREY, linewidth=0.8)
+        axes.set_ylabel(f"score ({metric})")
+    panels[-1].set_xlabel(_DENSITY)
+    title = f"{scorer}: score against density (line: median, dashed: quartiles)"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return figure
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    """Limits of an axis between which there is something, even where all units have one density."""
+    return low / 1.1, high * 1.1
+
+
+def _quartiles(axes: Axes, rows: pd.DataFrame) -> None:
+    """Median and quartiles of the score in twenty groups of units of about the same density."""
+    order = rows.sort_values("density")
+    groups = [group for group in np.array_split(np.arange(len(order)), 20) if group.size]
+    place = [float(order["density"].iloc[group].median()) for group in groups]
+    for share, line in ((0.25, "--"), (0.5, "-"), (0.75, "--")):
+        values = [float(order["value"].iloc[group].quantile(share)) for group in groups]
+        axes.plot(place, values, color="black", linestyle=line, linewidth=1.4 if share == 0.5 else 0.8)
+
+
+def _by_scorer(summary: Mapping[str, Any]) -> Figure:
     """Mean score of each population under each scorer, with its interval."""
     rows = _means(summary)
     figure = Figure(figsize=(8.2, 1.2 + 0.3 * len(rows)), layout="constrained")
@@ -245,7 +300,7 @@ def _by_scorer(summary: dict[str, Any]) -> Figure:
     return figure
 
 
-def _means(summary: dict[str, Any]) -> list[tuple[str, str, str, dict[str, Any]]]:
+def _means(summary: Mapping[str, Any]) -> list[tuple[str, str, str, dict[str, Any]]]:
     """(label, colour, marker, numbers) of every population with a mean, scorer by scorer."""
     look = {"feature": (FEATURE, "o"), "neuron": (NEURON, "s")}
     rows = []

@@ -1,4 +1,4 @@
-"""What a run leaves on disk: manifest, scores, contexts, ranking, report and figures."""
+"""The folder of a run: made before the run, and described by its manifest."""
 
 from __future__ import annotations
 
@@ -18,27 +18,25 @@ import scipy
 from autointerp.errors import BadInput
 from autointerp.presets import Preset
 from autointerp.records import ContextStore
-from autointerp.results.details import write_details
-from autointerp.results.figures import write_figures
 from autointerp.results.manifest import FORMAT, MANIFEST_VERSION, is_run
-from autointerp.results.report import write_report
-from autointerp.results.summary import summarise, write_ranking
-from autointerp.results.tables import Measured, scores_table, write_atomically, write_scores
+from autointerp.results.tables import Measured
 from autointerp.types import Unscored
 
-__all__ = ["Finished", "prepare_folder", "write_run"]
+__all__ = ["Finished", "Tally", "manifest_text", "prepare_folder", "remove_leftovers"]
+
+WRITTEN = ("scores.parquet", "units.jsonl.gz", "manifest.json", "ranking.csv", "report.html")
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Everything a finished job hands over."""
+    """What a finished job hands over besides its rows and lines.
 
-    folder: Path
+    job: as it was run; presets: the first is the one the run ranks by; account: of the calls, {} where none was asked.
+    """
+
     job: Mapping[str, Any]
     presets: Sequence[Preset]
     stores: Sequence[ContextStore]
-    rows: Sequence[Measured]
-    details: Sequence[Mapping[str, Any]]
     account: Mapping[str, Any]
     plan: Mapping[str, Any] | None = None
 
@@ -58,15 +56,44 @@ def prepare_folder(folder: Path) -> None:
         raise BadInput(f"{folder} holds something else than a run: name another folder with --out")
 
 
-def write_run(run: Finished) -> None:
-    """Writes the run's folder. Scores and contexts are functions of the job, the stores and the replies."""
-    write_scores(run.folder, scores_table(run.rows))
-    write_details(run.folder, (dict(line) for line in run.details))
-    manifest = json.dumps(_manifest(run), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_atomically(run.folder / "manifest.json", manifest.encode() + b"\n")
-    write_ranking(run.folder, summarise(run.folder))
-    write_figures(run.folder)
-    write_report(run.folder)
+def remove_leftovers(folder: Path) -> None:
+    """Removes what a process that was killed while it wrote the folder left half written."""
+    for name in WRITTEN:
+        (folder / f"{name}.part").unlink(missing_ok=True)
+
+
+class Tally:
+    """What a manifest says of a run's rows, counted while they go by."""
+
+    def __init__(self) -> None:
+        self._prompts: dict[str, str] = {}
+        self._models: set[tuple[str, str, str]] = set()
+        self._coverage: dict[str, Counter[str]] = {}
+
+    def add(self, measured: Measured) -> None:
+        score = measured.score
+        for one in score.provenance:
+            if one.prompt_id:
+                self._prompts[one.prompt_id] = one.prompt_hash
+            if one.provider:
+                self._models.add((one.provider, one.model_asked, one.model_served))
+        if measured.primary:
+            counter = self._coverage.setdefault(f"{score.scorer}/{score.role.value}/{score.unit.kind.value}", Counter())
+            counter[score.outcome.reason.value if isinstance(score.outcome, Unscored) else "scored"] += 1
+
+    def described(self) -> dict[str, Any]:
+        """Prompts by id, models asked and served, and the coverage of each scorer and role (primary metric only)."""
+        return {
+            "prompts": dict(sorted(self._prompts.items())),
+            "models": [{"provider": a, "asked": b, "served": c} for a, b, c in sorted(self._models)],
+            "coverage": {name: _coverage(counter) for name, counter in sorted(self._coverage.items())},
+        }
+
+
+def manifest_text(run: Finished, tally: Tally) -> bytes:
+    """The content of manifest.json."""
+    manifest = {**_manifest(run), **tally.described()}
+    return json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def _manifest(run: Finished) -> dict[str, Any]:
@@ -79,10 +106,7 @@ def _manifest(run: Finished) -> dict[str, Any]:
         "stores": [_store(store) for store in run.stores],
         "first_preset": run.presets[0].name,
         "presets": {preset.name: _preset(preset) for preset in run.presets},
-        "prompts": _prompts(run.rows),
-        "models": _models(run.rows),
         "model": run.job.get("model"),
-        "coverage": _coverage(run.rows),
         "calls": dict(run.account),
         **({} if run.plan is None else {"plan": dict(run.plan)}),
         "versions": {
@@ -110,32 +134,10 @@ def _preset(preset: Preset) -> dict[str, Any]:
     }
 
 
-def _prompts(rows: Sequence[Measured]) -> dict[str, str]:
-    used = {one.prompt_id: one.prompt_hash for row in rows for one in row.score.provenance if one.prompt_id}
-    return dict(sorted(used.items()))
-
-
-def _models(rows: Sequence[Measured]) -> list[dict[str, str]]:
-    asked = {
-        (one.provider, one.model_asked, one.model_served)
-        for row in rows
-        for one in row.score.provenance
-        if one.provider
-    }
-    return [{"provider": a, "asked": b, "served": c} for a, b, c in sorted(asked)]
-
-
-def _coverage(rows: Sequence[Measured]) -> dict[str, dict[str, Any]]:
-    """Scored of attempted, with the reasons of the rest, for each scorer and role (primary metric only)."""
-    counts: dict[str, Counter[str]] = {}
-    for score in (row.score for row in rows if row.primary):
-        counter = counts.setdefault(f"{score.scorer}/{score.role.value}/{score.unit.kind.value}", Counter())
-        counter[score.outcome.reason.value if isinstance(score.outcome, Unscored) else "scored"] += 1
+def _coverage(counter: Counter[str]) -> dict[str, Any]:
+    """Scored of attempted, with the reasons of the rest."""
     return {
-        name: {
-            "attempted": sum(counter.values()),
-            "scored": counter["scored"],
-            "unscored": {reason: n for reason, n in sorted(counter.items()) if reason != "scored"},
-        }
-        for name, counter in sorted(counts.items())
+        "attempted": sum(counter.values()),
+        "scored": counter["scored"],
+        "unscored": {reason: n for reason, n in sorted(counter.items()) if reason != "scored"},
     }

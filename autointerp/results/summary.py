@@ -5,51 +5,43 @@ The document of `autointerp show --json`. Numbers that could not be computed are
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
 from autointerp.results.manifest import read_manifest
-from autointerp.results.tables import read_scores, write_atomically
-from autointerp.stats import Candidate, Ranking, compare_groups, compare_paired, rank
+from autointerp.results.reading import primary_rows
+from autointerp.results.standing import ranked_scorers, standing
+from autointerp.stats import compare_groups, compare_paired
 from autointerp.stats import summarise as summarise_group
-from autointerp.types import (
-    Interval,
-    Outcome,
-    Provenance,
-    RankedUnit,
-    Reason,
-    Role,
-    Score,
-    Scored,
-    UnitId,
-    Unscored,
-    Usage,
-)
+from autointerp.types import Role, Unscored
 
-__all__ = ["summarise", "write_ranking"]
+__all__ = ["summarise"]
 
+_CONTROLS = (Role.OTHER_EXPLANATION.value, Role.SHUFFLED_WEIGHTS.value)
 _MAIN = (Role.EXPLANATION.value, Role.BASELINE.value)
+_COLUMNS = ("unit", "kind", "scorer", "metric", "role", "control_subject", "status", "reason", "value")
 _SEED = 0  # of the bootstrap over units; a run's summary is a function of its table
-_CONSTANT = "constant"  # the second part of the names of the predictor that says the same everywhere
 
 
-def summarise(folder: Path) -> dict[str, Any]:
-    """The document of `show --json` for a run's folder. Raises BadInput where the folder holds no run."""
-    frame = read_scores(folder)
-    frame = frame[frame["primary"]]
-    own = frame[frame["role"].isin(_MAIN) & frame["control_subject"].isna()]
+def summarise(folder: Path, places: int | None = None) -> dict[str, Any]:
+    """The document of `show --json` for a run's folder; of each ranking the first `places` only, None for all.
+
+    Raises BadInput where the folder holds no run, or one whose scores cannot be ranked together.
+    """
     manifest = read_manifest(folder)
     level = float(manifest["statistics"]["level"])
-    rankings = _rankings(frame, str(manifest["first_preset"]), level)
+    rankings = _rankings(folder, level, places)
+    found = _Found(level)
+    for scorer in sorted(primary_rows(folder, ["scorer"])["scorer"].unique()):
+        found.add(str(scorer), primary_rows(folder, _COLUMNS, str(scorer)))
     return {
         "level": level,
-        "summary": _by_kind(own, level),
-        "comparison": {str(scorer): _comparison(rows, level) for scorer, rows in own.groupby("scorer", sort=True)},
-        "controls": _controls(frame, own, level),
+        "summary": _sorted(found.summary),
+        "comparison": found.comparison,
+        "controls": {role: _sorted(found.controls[role]) for role in _CONTROLS if found.controls[role]},
         "ranking": next(iter(rankings.values()), []),
         "rankings": rankings,
         "calls": manifest["calls"],
@@ -57,12 +49,46 @@ def summarise(folder: Path) -> dict[str, Any]:
     }
 
 
-def _by_kind(rows: pd.DataFrame, level: float) -> dict[str, dict[str, Any]]:
-    """{kind: {scorer: numbers}}."""
-    return {
-        str(kind): {str(scorer): _numbers(group, level) for scorer, group in of_kind.groupby("scorer", sort=True)}
-        for kind, of_kind in rows.groupby("kind", sort=True)
-    }
+_ByKind: TypeAlias = dict[str, dict[str, Any]]
+"""{kind: {scorer: numbers}}."""
+
+
+def _sorted(found: _ByKind) -> _ByKind:
+    return dict(sorted(found.items()))
+
+
+class _Found:
+    """The numbers of a run, scorer by scorer in alphabetical order: only one's rows are in memory."""
+
+    def __init__(self, level: float) -> None:
+        self._level = level
+        self.summary: _ByKind = {}
+        self.comparison: dict[str, Any] = {}
+        self.controls: dict[str, _ByKind] = {role: {} for role in _CONTROLS}
+
+    def add(self, scorer: str, rows: pd.DataFrame) -> None:
+        """The scores of the units, features against neurons, and the controls: another unit's explanation with the gap
+        between own and control, paired, and the units of the shuffled subject."""
+        own = rows[rows["role"].isin(_MAIN) & rows["control_subject"].isna()]
+        other = rows[rows["role"] == Role.OTHER_EXPLANATION.value]
+        shuffled = rows[rows["control_subject"].notna()]
+        if len(own):
+            self.comparison[scorer] = _comparison(own, self._level)
+        for kind, group in _groups(own, "kind"):
+            self.summary.setdefault(kind, {})[scorer] = _numbers(group, self._level)
+        for kind, group in _groups(other, "kind"):
+            numbers = _numbers(group, self._level)
+            numbers["gap"] = _gap(own[own["kind"] == kind], group, self._level)
+            self.controls[Role.OTHER_EXPLANATION.value].setdefault(kind, {})[scorer] = numbers
+        for kind, group in _groups(shuffled, "kind"):
+            numbers = _numbers(group, self._level)
+            self.controls[Role.SHUFFLED_WEIGHTS.value].setdefault(kind, {})[scorer] = numbers
+
+
+def _groups(rows: pd.DataFrame, column: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows of each value of a column, in alphabetical order."""
+    for name, group in rows.groupby(column, sort=True, observed=True):
+        yield str(name), group
 
 
 def _numbers(rows: pd.DataFrame, level: float) -> dict[str, Any]:
@@ -72,7 +98,7 @@ def _numbers(rows: pd.DataFrame, level: float) -> dict[str, Any]:
     counts: dict[str, Any] = {
         "n_attempted": len(rows),
         "n_scored": len(scored),
-        "unscored": {str(reason): int(n) for reason, n in reasons.items()},
+        "unscored": {str(reason): int(n) for reason, n in reasons.items() if n},
         "metric": str(rows["metric"].iloc[0]),
     }
     group = summarise_group(scored, n_unscored=len(rows) - len(scored), seed=_SEED, level=level)
@@ -123,25 +149,6 @@ def _comparison(rows: pd.DataFrame, level: float) -> dict[str, Any]:
     }
 
 
-def _controls(frame: pd.DataFrame, own: pd.DataFrame, level: float) -> dict[str, Any]:
-    """{control: {kind: {scorer: numbers}}}; another's explanation also with the gap between own and control, paired."""
-    found: dict[str, Any] = {}
-    other = frame[frame["role"] == Role.OTHER_EXPLANATION.value]
-    if len(other):
-        found[Role.OTHER_EXPLANATION.value] = _by_kind(other, level)
-        for kind, scorers in found[Role.OTHER_EXPLANATION.value].items():
-            for scorer, numbers in scorers.items():
-                numbers["gap"] = _gap(_of(own, kind, scorer), _of(other, kind, scorer), level)
-    shuffled = frame[frame["control_subject"].notna()]
-    if len(shuffled):
-        found[Role.SHUFFLED_WEIGHTS.value] = _by_kind(shuffled, level)
-    return found
-
-
-def _of(rows: pd.DataFrame, kind: str, scorer: str) -> pd.DataFrame:
-    return rows[(rows["kind"] == kind) & (rows["scorer"] == scorer)]
-
-
 def _gap(own: pd.DataFrame, control: pd.DataFrame, level: float) -> dict[str, Any]:
     """Own score less control score of the same units, where both are there."""
     both = own.merge(control, on="unit", suffixes=("", "_control"))
@@ -164,84 +171,7 @@ def _gap(own: pd.DataFrame, control: pd.DataFrame, level: float) -> dict[str, An
     }
 
 
-def _rankings(frame: pd.DataFrame, first: str, level: float) -> dict[str, list[dict[str, Any]]]:
-    """{scorer: ranking} of the units' own explanations, the job's first protocol first; where no LLM took part, of the
-    baselines."""
-    role = Role.EXPLANATION.value if (frame["role"] == Role.EXPLANATION.value).any() else Role.BASELINE.value
-    rows = frame[(frame["role"] == role) & frame["control_subject"].isna()]
-    if role == Role.BASELINE.value:  # the constant ranks nothing, also where a protocol counts it as 0
-        ranks = (rows["status"] == "scored") & (rows["scorer"].str.split(".").str[1] != _CONSTANT)
-        rows = rows[rows["scorer"].isin(rows.loc[ranks, "scorer"])]
-    names = sorted(set(rows["scorer"]), key=lambda name: (not name.startswith(first + "."), name.count("."), name))
-    return {name: _ranking(rows[rows["scorer"] == name], frame[frame["scorer"] == name], level) for name in names}
-
-
-def _ranking(own: pd.DataFrame, same_scorer: pd.DataFrame, level: float) -> list[dict[str, Any]]:
-    lent = same_scorer[same_scorer["role"] == Role.OTHER_EXPLANATION.value]
-    controls = {score.unit: score for score in _scores(lent, level)}
-    candidates = [Candidate(score, controls.get(score.unit)) for score in _scores(own, level)]
-    ranking: Ranking = rank(candidates)
-    return [_place(unit, ranking.scorer) for unit in ranking.ranked]
-
-
-def _place(unit: RankedUnit, scorer: str) -> dict[str, Any]:
-    interval = unit.score.interval
-    return {
-        "rank": unit.rank,
-        "unit": str(unit.unit),
-        "kind": unit.unit.kind.value,
-        "score": unit.score.value,
-        "ci_low": unit.lower_bound,
-        "ci_high": None if interval is None else interval.high,
-        "control_gap": unit.control_gap,
-        "coverage": unit.coverage,
-        "explanation": unit.explanation,
-        "scorer": scorer,
-    }
-
-
-def _scores(frame: pd.DataFrame, level: float) -> list[Score]:
-    # pandas reads a missing text as NaN, which is no text and no JSON.
-    rows = frame.to_dict("records")
-    return [
-        _score({str(name): None if pd.isna(value) else value for name, value in row.items()}, level) for row in rows
-    ]
-
-
-def _score(row: Mapping[str, Any], level: float) -> Score:
-    """A row of scores.parquet as the score it was; level: of the run's intervals."""
-    return Score(
-        unit=UnitId.parse(row["unit"]),
-        scorer=row["scorer"],
-        scorer_version=int(row["scorer_version"]),
-        metric=row["metric"],
-        outcome=_outcome(row, level),
-        role=Role(row["role"]),
-        attempted=int(row["attempted"]),
-        failed=int(row["failed"]),
-        explanation=row["explanation"],
-        provenance=tuple(_provenance(one) for one in json.loads(row["provenance"])),
-    )
-
-
-def _outcome(row: Mapping[str, Any], level: float) -> Outcome:
-    if row["status"] != "scored":
-        return Unscored(Reason(row["reason"]), row["detail"] or "")
-    interval = None
-    if not pd.isna(row["ci_low"]):
-        interval = Interval(row["ci_low"], row["ci_high"], level, method=row["ci_method"])
-    return Scored(row["value"], interval, int(row["n_contexts"]), int(row["n_tokens"]))
-
-
-def _provenance(one: Mapping[str, Any]) -> Provenance:
-    return Provenance(**{**one, "request_keys": tuple(one["request_keys"]), "usage": Usage(**one["usage"])})
-
-
-def write_ranking(folder: Path, summary: Mapping[str, Any]) -> Path:
-    """Writes ranking.csv: every scorer's ranking, one after another."""
-    rows = [place for places in summary["rankings"].values() for place in places]
-    columns = ["scorer", "rank", "unit", "kind", "score", "ci_low", "ci_high", "control_gap", "coverage", "explanation"]
-    text = pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n")
-    path = folder / "ranking.csv"
-    write_atomically(path, text.encode("utf-8", "surrogatepass"))
-    return path
+def _rankings(folder: Path, level: float, places: int | None) -> dict[str, list[dict[str, Any]]]:
+    """{scorer: the first places}, one scorer's table in memory at a time."""
+    names, role = ranked_scorers(folder)
+    return {name: list(standing(folder, name, role, level).places(places)) for name in names}

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+import marshal
+import math
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from autointerp.errors import BadInput
+from autointerp.results.spool import Spool
 from autointerp.types import Outcome, Provenance, Score, Scored
 
-__all__ = ["SCHEMA", "Measured", "read_scores", "scores_table", "write_atomically", "write_scores"]
+__all__ = [
+    "SCHEMA",
+    "Measured",
+    "ScoreRows",
+    "atomically",
+    "write_atomically",
+]
 
 SCHEMA = pa.schema(
     [
@@ -47,6 +56,13 @@ SCHEMA = pa.schema(
 )
 
 
+_GROUP_ROWS = 65_536
+_GROUP_BYTES = 32 << 20  # of the values in a row group, whichever is reached first
+_BATCH_ROWS = 4096  # a multiple of the rows that the writer looks at together, so that batches leave no trace in a file
+
+_PROVENANCE = [one.name for one in fields(Provenance)]
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """A score with what a table says of it besides.
@@ -61,14 +77,25 @@ class Measured:
     control_subject: str | None = None
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a whole file or none: a temporary sibling, synced, then renamed."""
+@contextmanager
+def atomically(path: Path) -> Iterator[IO[bytes]]:
+    """A file that is written whole or not at all: a temporary sibling, synced, then renamed; removed on an error."""
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     part.replace(path)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a whole file or none (see `atomically`)."""
+    with atomically(path) as file:
+        file.write(content)
 
 
 def _outcome_columns(outcome: Outcome) -> dict[str, Any]:
@@ -88,11 +115,13 @@ def _outcome_columns(outcome: Outcome) -> dict[str, Any]:
 
 def provenance_json(provenance: Sequence[Provenance]) -> str:
     """Canonical JSON of a value's provenance."""
-    bodies = [{**asdict(one), "usage": one.usage.to_json()} for one in provenance]
-    return json.dumps(bodies, sort_keys=True, separators=(",", ":"))
+    bodies = [
+        {**{name: getattr(one, name) for name in _PROVENANCE}, "usage": one.usage.to_json()} for one in provenance
+    ]
+    return json.dumps(bodies, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _row(measured: Measured) -> dict[str, Any]:
+def _row(measured: Measured, provenance: str) -> dict[str, Any]:
     score = measured.score
     return {
         "unit": str(score.unit),
@@ -108,39 +137,87 @@ def _row(measured: Measured) -> dict[str, Any]:
         "failed": score.failed,
         "density": measured.density,
         "explanation": score.explanation,
-        "provenance": provenance_json(score.provenance),
+        "provenance": provenance,
         **_outcome_columns(score.outcome),
     }
 
 
-def scores_table(rows: Iterable[Measured]) -> pa.Table:
-    """The table of the scores, in a canonical order."""
-    made = [_row(row) for row in rows]
-    made.sort(key=lambda row: (row["scorer"], row["role"], row["kind"], row["unit"], not row["primary"], row["metric"]))
-    columns = {name: [row.get(name) for row in made] for name in SCHEMA.names}
-    return pa.table(columns, schema=SCHEMA)
+class ScoreRows:
+    """The rows of scores.parquet, added in any order, kept on disk, written in a canonical order."""
+
+    def __init__(self, folder: Path) -> None:
+        self._spool = Spool(folder)
+        self._provenance: tuple[Provenance, ...] = ()
+        self._json = provenance_json(())
+
+    def close(self) -> None:
+        """Forgets the rows."""
+        self._spool.close()
+
+    def add(self, measured: Measured) -> None:
+        """Keeps a row. Raises ValueError, naming unit and column, where a number of it is not finite."""
+        score = measured.score
+        if score.provenance is not self._provenance:  # the metrics of one judgement share it
+            self._provenance, self._json = score.provenance, provenance_json(score.provenance)
+        row = _row(measured, self._json)
+        key = (row["scorer"], row["role"], row["kind"], row["unit"], not row["primary"], row["metric"])
+        self._spool.add(key, marshal.dumps(_plain(row)))
+
+    def write(self, file: IO[bytes]) -> None:
+        """Writes the table; the same rows always give the same bytes."""
+        rows = (marshal.loads(body) for _, body in self._spool.in_order())
+        with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+            for group in _groups(_batches(rows)):
+                writer.write_table(group, row_group_size=_GROUP_ROWS)
 
 
-def write_scores(folder: Path, table: pa.Table) -> Path:
-    """Writes scores.parquet; the same table always gives the same bytes."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    path = folder / "scores.parquet"
-    write_atomically(path, sink.getvalue().to_pybytes())
-    return path
+def _number(value: Any) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"is {value}, which is no number")
+    return float(value)
 
 
-def read_scores(folder: Path) -> pd.DataFrame:
-    """The scores of a run's folder. Raises BadInput where the folder holds no readable scores of this format."""
-    path = folder / "scores.parquet"
-    if not path.is_file():
-        raise BadInput(f"{folder} holds no scores.parquet: give the folder of a finished run")
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise BadInput(f"{path} cannot be read as Parquet ({error}): run the job again") from error
-    missing = [name for name in SCHEMA.names if name not in table.column_names]
-    if missing:
-        raise BadInput(f"{path} lacks the column {missing[0]!r}: it was written by another version; run the job again")
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
+def _text(value: Any) -> str:
+    """Half of a surrogate pair, which JSON can escape and a model can write, has no UTF-8: U+FFFD stands for it."""
+    text = str(value)
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+_PLAIN: dict[pa.DataType, Callable[[Any], bool | int | float | str]] = {
+    pa.string(): _text,
+    pa.float64(): _number,
+    pa.bool_(): bool,
+    pa.int64(): int,
+    pa.int32(): int,
+}
+_COLUMNS = [(field.name, _PLAIN[field.type]) for field in SCHEMA]
+
+
+def _plain(row: Mapping[str, Any]) -> list[bool | int | float | str | None]:
+    """The values of a row, in the order of the columns, as Python's own types."""
+    values: list[bool | int | float | str | None] = []
+    for name, plain in _COLUMNS:
+        value = row.get(name)
+        try:
+            values.append(None if value is None else plain(value))
+        except ValueError as error:
+            raise ValueError(f"{row['unit']}, {row['scorer']}, {row['metric']}: {name} {error}") from error
+    return values
+
+
+def _batches(rows: Iterator[list[Any]]) -> Iterator[pa.RecordBatch]:
+    while some := list(islice(rows, _BATCH_ROWS)):
+        columns = [pa.array(column, field.type) for column, field in zip(zip(*some, strict=True), SCHEMA, strict=True)]
+        yield pa.record_batch(columns, schema=SCHEMA)
+
+
+def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Row groups of bounded size."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(one.num_rows for one in held) >= _GROUP_ROWS or sum(one.nbytes for one in held) >= _GROUP_BYTES:
+            yield pa.Table.from_batches(held, SCHEMA)
+            held = []
+    if held:
+        yield pa.Table.from_batches(held, SCHEMA)

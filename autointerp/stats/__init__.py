@@ -23,12 +23,13 @@ from autointerp.stats.correlation import (
 )
 from autointerp.stats.importance import ImportanceScheme, RecordWeights, multiplicity, record_weights, token_weights
 from autointerp.stats.intervals import Measurement, measure, score_with_interval
-from autointerp.stats.ranking import Candidate, Ranking, rank
+from autointerp.stats.ranking import Alike, Candidate, Ranking, Step, order_by_bound, rank
 from autointerp.stats.resampling import stratum_group
 from autointerp.stats.series import is_constant
 
 __all__ = [
     "METRICS",
+    "Alike",
     "BaseRates",
     "Candidate",
     "Estimate",
@@ -41,6 +42,7 @@ __all__ = [
     "PercentileCalibration",
     "Ranking",
     "RecordWeights",
+    "Step",
     "Value",
     "abs_dev_explained",
     "accuracy",
@@ -57,6 +59,7 @@ __all__ = [
     "is_constant",
     "measure",
     "multiplicity",
+    "order_by_bound",
     "pearson",
     "r2_centred",
     "r2_uncentred",

@@ -23,8 +23,9 @@ With ten units of either kind Cliff's delta is often 1 (no neuron above any feat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,7 +46,8 @@ __all__ = [
 ]
 
 METHOD = "expanded_percentile_bootstrap"
-_CELLS_AT_ONCE = 4_000_000  # units x resamples held in memory at a time
+_CELLS_DRAWN_AT_ONCE = 4_000_000  # units x resamples: with two groups it decides the draws, so it stays as it is
+_CELLS_AT_ONCE = 250_000  # of them worked on at a time: arrays that stay in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ def summarise(
     if values.size < 2:
         return _too_few(values.size, "scored unit")
     draws = _Draws(resamples, level, values.size - 1, seed, "summary")
-    mean, median = draws.estimates([_mean(values), _median(values)], [values.size])
+    mean, median = draws.estimates([_mean, _median], [values])
     return GroupSummary(values.size, n_unscored, mean, median)
 
 
@@ -145,8 +147,7 @@ def compare_groups(
         kind, size = min(("scored feature", first.size), ("scored neuron", second.size), key=lambda pair: pair[1])
         return _too_few(size, kind)
     draws = _Draws(resamples, level, min(first.size, second.size) - 1, seed, "groups")
-    statistics = [_mean(first, second), _median(first, second), _cliffs_delta(first, second)]
-    mean, median, delta = draws.estimates(statistics, [first.size, second.size])
+    mean, median, delta = draws.estimates([_mean, _median, _cliffs_delta(first, second)], [first, second])
     test = stats.mannwhitneyu(first, second, alternative="two-sided")
     return GroupComparison(
         n_features=first.size,
@@ -175,7 +176,7 @@ def compare_paired(
         return _too_few(own.size, "unit scored with its control")
     gaps = own - other
     draws = _Draws(resamples, level, gaps.size - 1, seed, "paired")
-    mean, median = draws.estimates([_mean(gaps), _median(gaps)], [gaps.size])
+    mean, median = draws.estimates([_mean, _median], [gaps])
     above, below = int((gaps > 0).sum()), int((gaps < 0).sum())
     moved = above + below
     return PairedComparison(
@@ -191,8 +192,46 @@ def compare_paired(
     )
 
 
-# A statistic knows the scores; it is told which units were drawn, [rows, draws] indices per group, and gives [rows].
-_Statistic = Callable[[list[NDArray[np.intp]]], FloatArray]
+class _Drawn:
+    """Resamples of one group: rows of places in its values [rows, draws]."""
+
+    def __init__(self, group: _Group, picked: NDArray[np.int32]) -> None:
+        self._group, self._picked = group, picked
+
+    @property
+    def n_draws(self) -> int:
+        return int(self._picked.shape[1])
+
+    def mean(self) -> FloatArray:
+        return np.asarray(self._group.values[self._picked].mean(axis=1))
+
+    def median(self) -> FloatArray:
+        """Found by counting, not by sorting: half of the draws lie at or below it."""
+        middles = ((self.n_draws - 1) // 2, self.n_draws // 2)
+        low, high = (self._group.ascending[(self.counted <= middle).sum(axis=1)] for middle in middles)
+        return np.asarray((low + high) / 2)
+
+    @cached_property
+    def counted(self) -> NDArray[np.int64]:
+        """How many draws of each row are the k-th smallest value of the group or one before it [rows, n]."""
+        rows, size = len(self._picked), self._group.values.size
+        cell = self._group.place[self._picked] + size * np.arange(rows)[:, None]
+        drawn = np.bincount(cell.ravel(), minlength=rows * size).reshape(rows, size)
+        return np.cumsum(drawn, axis=1)
+
+
+class _Group:
+    """values [n] as they came; ascending: sorted; place: of each value among them [n]."""
+
+    def __init__(self, values: FloatArray) -> None:
+        order = np.argsort(values, kind="stable")
+        self.values, self.ascending = values, values[order]
+        self.place = np.empty(values.size, dtype=np.int64)
+        self.place[order] = np.arange(values.size)
+
+
+# A statistic of some resamples of one group, or of two: [rows].
+_Statistic = Callable[[Sequence[_Drawn]], FloatArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,21 +244,30 @@ class _Draws:
     seed: int
     purpose: str
 
-    def estimates(self, statistics: list[_Statistic], sizes: list[int]) -> list[Estimate]:
-        """Each statistic of groups of these sizes, with its interval. All statistics see the same resamples."""
-        rng = generator(self.seed, "bootstrap over units", self.purpose)
-        rows = max(1, _CELLS_AT_ONCE // sum(sizes))
+    def estimates(self, statistics: list[_Statistic], values: list[FloatArray]) -> list[Estimate]:
+        """Each statistic of groups of these values, with its interval. All statistics see the same resamples."""
+        groups = [_Group(one) for one in values]
         replicates: list[list[FloatArray]] = [[] for _ in statistics]
-        for start in range(0, self.resamples, rows):
-            shapes = [(min(rows, self.resamples - start), size - 1) for size in sizes]
-            picked = [rng.integers(0, size, shape) for size, shape in zip(sizes, shapes, strict=True)]
+        for drawn in self._drawn(groups):
             for found, statistic in zip(replicates, statistics, strict=True):
-                found.append(statistic(picked))
-        everyone = [np.arange(size)[None] for size in sizes]
+                found.append(statistic(drawn))
+        everyone = [_Drawn(group, np.arange(group.values.size, dtype=np.int32)[None]) for group in groups]
         return [
             self._estimate(float(statistic(everyone)[0]), np.concatenate(found))
             for statistic, found in zip(statistics, replicates, strict=True)
         ]
+
+    def _drawn(self, groups: list[_Group]) -> Iterator[list[_Drawn]]:
+        """All resamples, a block at a time: those of one block of draws come group after group from the generator."""
+        rng = generator(self.seed, "bootstrap over units", self.purpose)
+        sizes = [group.values.size for group in groups]
+        rows = max(1, _CELLS_DRAWN_AT_ONCE // sum(sizes))
+        few = max(1, _CELLS_AT_ONCE // sum(sizes))
+        for start in range(0, self.resamples, rows):
+            n_rows = min(rows, self.resamples - start)
+            picked = [rng.integers(0, size, (n_rows, size - 1), dtype=np.int32) for size in sizes]
+            for first in range(0, n_rows, few):
+                yield [_Drawn(group, some[first : first + few]) for group, some in zip(groups, picked, strict=True)]
 
     def _estimate(self, value: float, replicates: FloatArray) -> Estimate:
         tail = float(special.ndtr(special.stdtrit(self.freedom, (1 - self.level) / 2)))
@@ -227,38 +275,30 @@ class _Draws:
         return Estimate(value, Interval(min(low, value), max(high, value), self.level, METHOD))
 
 
-def _mean(first: FloatArray, second: FloatArray | None = None) -> _Statistic:
+def _mean(drawn: Sequence[_Drawn]) -> FloatArray:
     """The mean of one group, or the difference of two."""
-    return _difference(lambda values: np.asarray(values.mean(axis=1)), first, second)
+    return _difference([one.mean() for one in drawn])
 
 
-def _median(first: FloatArray, second: FloatArray | None = None) -> _Statistic:
+def _median(drawn: Sequence[_Drawn]) -> FloatArray:
     """The median of one group, or the difference of two."""
-    return _difference(lambda values: np.asarray(np.median(values, axis=1)), first, second)
+    return _difference([one.median() for one in drawn])
 
 
-def _difference(
-    summary: Callable[[FloatArray], FloatArray], first: FloatArray, second: FloatArray | None
-) -> _Statistic:
-    def statistic(picked: list[NDArray[np.intp]]) -> FloatArray:
-        above = summary(first[picked[0]])
-        return above if second is None else above - summary(second[picked[1]])
-
-    return statistic
+def _difference(found: list[FloatArray]) -> FloatArray:
+    return found[0] if len(found) == 1 else found[0] - found[1]
 
 
 def _cliffs_delta(first: FloatArray, second: FloatArray) -> _Statistic:
     """Pairs above less pairs below, by counting the drawn units of `second` under each place of its sorted order."""
-    place = np.argsort(np.argsort(second, kind="stable"))
-    under = [np.searchsorted(np.sort(second), first, side=side) for side in ("left", "right")]
+    under = [np.searchsorted(np.sort(second), np.sort(first), side=side) for side in ("left", "right")]
 
-    def statistic(picked: list[NDArray[np.intp]]) -> FloatArray:
-        rows, draws = picked[1].shape
-        cell = place[picked[1]] + second.size * np.arange(rows)[:, None]
-        drawn = np.bincount(cell.ravel(), minlength=rows * second.size).reshape(rows, second.size)
-        counted = np.pad(np.cumsum(drawn, axis=1), ((0, 0), (1, 0)))
-        below_or_half = sum(np.take_along_axis(counted, edge[picked[0]], axis=1).mean(axis=1) for edge in under)
-        return np.asarray(below_or_half / draws - 1, dtype=np.float64)
+    def statistic(drawn: Sequence[_Drawn]) -> FloatArray:
+        above, below = drawn
+        times = np.diff(above.counted, axis=1, prepend=0)
+        counted = np.pad(below.counted, ((0, 0), (1, 0)))
+        below_or_half = sum((times * counted[:, edge]).sum(axis=1) / above.n_draws for edge in under)
+        return np.asarray(below_or_half / below.n_draws - 1, dtype=np.float64)
 
     return statistic
 

@@ -11,13 +11,20 @@ listed.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from autointerp.errors import BadInput
-from autointerp.types import Interval, RankedUnit, Role, Score, Scored
+from autointerp.types import FloatArray, Interval, RankedUnit, Role, Score, Scored
 
-__all__ = ["Candidate", "Ranking", "rank"]
+__all__ = ["Alike", "Candidate", "Ranking", "Step", "order_by_bound", "rank"]
+
+Step: TypeAlias = tuple[str, str, str, str, str]
+"""What must agree of one step of a score: method, prompt id, prompt hash, provider, model asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,8 @@ def rank(candidates: Sequence[Candidate]) -> Ranking:
             without_interval.append(candidate)
         else:
             placed.append((candidate, outcome, outcome.interval))
-    placed.sort(key=lambda entry: (-entry[2].low, -entry[1].value))  # stable: equals stay in the order of their names
+    bounds, values = ([entry[2].low for entry in placed], [entry[1].value for entry in placed])
+    placed = [placed[place] for place in order_by_bound(np.array(bounds), np.array(values))]
     first = ordered[0].score if ordered else None
     return Ranking(
         scorer=first.scorer if first else "",
@@ -96,8 +104,45 @@ def _ranked(place: int, candidate: Candidate, scored: Scored, interval: Interval
     )
 
 
+def order_by_bound(lower_bound: FloatArray, value: FloatArray) -> NDArray[np.intp]:
+    """The order of units [n] that come in the order of their names: by lower bound, then by value, both descending."""
+    return np.lexsort((-value, -lower_bound))  # stable: equals stay in the order of their names
+
+
+class Alike:
+    """Refuses what cannot stand in one ranking, score by score, and keeps of all scores only what they share."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[Hashable, str]] = {}
+
+    def add(
+        self, unit: str, scorer: str, version: int, metric: str, role: str, level: float | None, steps: Iterable[Step]
+    ) -> None:
+        """Checks a score against those before it. level: of its interval, None where it has none; steps: of its
+        provenance. What a score does not have is not compared. Raises BadInput, naming both units."""
+        facts: list[tuple[str, Hashable]] = [
+            ("scorer", scorer),
+            ("scorer version", version),
+            ("metric", metric),
+            ("role", role),
+        ]
+        if level is not None:
+            facts.append(("interval level", level))
+        made = set(steps)
+        for method in sorted({step[0] for step in made}):
+            facts.append((f"{method} prompt", tuple(sorted({step[1:3] for step in made if step[0] == method}))))
+            facts.append((f"{method} model", tuple(sorted({step[3:] for step in made if step[0] == method}))))
+        for what, value in facts:
+            before, other = self._seen.setdefault(what, (value, unit))
+            if before != value:
+                raise BadInput(
+                    f"a ranking cannot mix {what}s {before!r} (unit {other}) and {value!r} (unit {unit}): "
+                    "rank them apart"
+                )
+
+
 def _check_alike(candidates: Sequence[Candidate]) -> None:
-    seen: dict[Hashable, tuple[Hashable, Score]] = {}
+    alike = Alike()
     units = set()
     for score in (candidate.score for candidate in candidates):
         if score.unit in units:
@@ -105,30 +150,12 @@ def _check_alike(candidates: Sequence[Candidate]) -> None:
         units.add(score.unit)
         if isinstance(score.outcome, Scored) and score.attempted < 1:
             raise BadInput(f"unit {score.unit} is scored on no attempted context: its coverage is unknown")
-        for what, value in _must_agree(score):
-            before, other = seen.setdefault(what, (value, score))
-            if before != value:
-                raise BadInput(
-                    f"a ranking cannot mix {what}s {before!r} (unit {other.unit}) and {value!r} (unit {score.unit}): "
-                    "rank them apart"
-                )
-
-
-def _must_agree(score: Score) -> list[tuple[str, Hashable]]:
-    """What all scores of one ranking share: (what, value) pairs; what a score does not have is not compared."""
-    facts: list[tuple[str, Hashable]] = [
-        ("scorer", score.scorer),
-        ("scorer version", score.scorer_version),
-        ("metric", score.metric),
-        ("role", score.role.value),
-    ]
-    if isinstance(score.outcome, Scored) and score.outcome.interval is not None:
-        facts.append(("interval level", score.outcome.interval.level))
-    for method in sorted({step.method for step in score.provenance}):
-        steps = [step for step in score.provenance if step.method == method]
-        facts.append((f"{method} prompt", tuple(sorted({(step.prompt_id, step.prompt_hash) for step in steps}))))
-        facts.append((f"{method} model", tuple(sorted({(step.provider, step.model_asked) for step in steps}))))
-    return facts
+        interval = score.outcome.interval if isinstance(score.outcome, Scored) else None
+        steps = [
+            (one.method, one.prompt_id, one.prompt_hash, one.provider, one.model_asked) for one in score.provenance
+        ]
+        level = None if interval is None else interval.level
+        alike.add(str(score.unit), score.scorer, score.scorer_version, score.metric, score.role.value, level, steps)
 
 
 def _check_control(candidate: Candidate) -> None:

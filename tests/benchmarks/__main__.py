@@ -14,6 +14,7 @@ BENCHMARKS = (
     "bench_ledger",
     "bench_pacing",
     "bench_records",
+    "bench_results",
     "bench_resume",
     "bench_sae_train",
     "speed_of_intervals",

@@ -117,6 +117,12 @@
   function show(unit) {
     const article = byId("unit");
     const statistics = unit.statistics;
+    if (!unit.records) {
+      article.replaceChildren(make("h2", { text: `${unit.kind} ${unit.index}` }), make("p", { class: "key", text: unit.unit }),
+        make("p", { class: "said", text: unit.explanation.text || "" }), scoreTable(unit.scores),
+        make("p", { class: "none", text: "This unit's contexts and further scores are not in this page: units.jsonl.gz and scores.parquet hold them." }));
+      return;
+    }
     const told = unit.explanation.text
       ? make("p", { class: "said", text: unit.explanation.text })
       : make("p", { class: "said none", text: "no explanation: " + words(unit.explanation.reason) + (unit.explanation.detail ? ", " + unit.explanation.detail : "") });
@@ -142,6 +148,15 @@
     return box;
   };
 
+  // Of a run with more units than a page can hold, most places come without their unit's contexts.
+  const known = new Set(units.map((unit) => unit.preset + " " + unit.unit));
+  for (const [preset, scorer] of Object.entries(scorers))
+    for (const one of ranking)
+      if (one.scorer === scorer && known.size && !known.has(preset + " " + one.unit))
+        units.push({
+          unit: one.unit, kind: one.kind, index: Number(one.unit.split("/").pop()), preset, role: "explanation", explanation: { text: one.explanation },
+          scores: [{ scorer, metric: "", primary: true, role: "explanation", status: "scored", value: one.score, ci_low: one.ci_low, ci_high: one.ci_high }],
+        });
   const places = new Map(ranking.map((one) => [one.scorer + " " + one.unit, one]));
   for (const unit of units) unit.place = places.get(scorers[unit.preset] + " " + unit.unit) || null;
   const label = (unit) => (unit.role === "control_shuffled_weights" ? "shuffled " : "") + unit.kind + " " + unit.index;

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PolyCollection
 from matplotlib.patches import Polygon
 
-from autointerp.results.figures import _edges, _histogram
+from autointerp.results.figures import _against_density, _edges, _histogram
 from autointerp.results.report import _weight
 
 
@@ -74,3 +75,28 @@ def test_the_scorer_that_ranks_is_shown_first_and_histograms_before_the_rest() -
         "histogram-p.simulation.random_only",
         "density-p.simulation.random_only",
     ]
+
+
+def test_many_units_are_drawn_as_a_map_that_counts_each_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autointerp.results.figures._MOST_POINTS", 500)
+    rng = np.random.default_rng(0)
+    parts = {
+        ("explanation", "feature"): 400,
+        ("explanation", "neuron"): 300,
+        ("control_other_explanation", "neuron"): 9,
+    }
+    shown = frame({group: rng.uniform(-0.6, 1, n).tolist() for group, n in parts.items()})
+    shown["density"] = 10 ** rng.uniform(-5, -1, len(shown))
+    shown["ci_low"], shown["ci_high"] = shown["value"] - 0.1, shown["value"] + 0.3
+    features, neurons = (
+        axes for axes in _against_density(shown, "p.simulation", "50% interval").axes if axes.get_title()
+    )
+    assert features.get_title() == "features: 400 scored; 50% interval typically ±0.20"
+    for axes, n in ((features, 400), (neurons, 300)):
+        (hexagons,) = (one for one in axes.collections if isinstance(one, PolyCollection))
+        counts = hexagons.get_array()
+        assert counts is not None
+        assert counts.sum() == n
+        assert hexagons.get_rasterized()
+    few = _against_density(shown.iloc[:50], "p.simulation", "50% interval").axes
+    assert len(few) == 1

@@ -16,10 +16,11 @@ from autointerp.results import failures, show_text, summarise
 from autointerp.results.details import detail
 from autointerp.results.manifest import read_manifest
 from autointerp.results.report import write_report
-from autointerp.results.summary import write_ranking
-from autointerp.results.tables import Measured, scores_table, write_scores
+from autointerp.results.standing import write_ranking
+from autointerp.results.tables import Measured
 from autointerp.types import Interval, Kind, Outcome, Provenance, Reason, Role, Score, Scored, UnitId, Unscored
 from tests.support.method import make_record, make_statistics, make_unit_record
+from tests.support.results import write_scores
 
 FEATURES = [0.91, 0.62, 0.27, Unscored(Reason.NO_EXPLANATION, "parse_failure: the reply has 2 lines")]
 NEURONS = [0.44, 0.05, 0.11, Unscored(Reason.NEVER_FIRES, "silent on 100 tokens")]
@@ -46,7 +47,7 @@ def write(folder: Path, level: float = 0.95) -> dict[str, Any]:
     rows = [measured(Kind.FEATURE, n, one, Role.EXPLANATION, level) for n, one in enumerate(FEATURES)]
     rows += [measured(Kind.NEURON, n, one, Role.EXPLANATION, level) for n, one in enumerate(NEURONS)]
     rows += [measured(Kind.FEATURE, n, one, Role.OTHER_EXPLANATION, level) for n, one in enumerate(LENT)]
-    write_scores(folder, scores_table(rows))
+    write_scores(folder, rows)
     manifest = {
         "format": "autointerp-run",
         "version": 1,
@@ -112,7 +113,7 @@ def test_the_report_and_the_ranking_file_say_the_same_as_the_summary(tmp_path: P
     assert difference["effect size (Cliff's delta)"] == f"{compared['effect_size']:.3f}"
     (lent,) = tables[2]
     assert (lent["control"], lent["mean"], lent["scored"]) == ("other explanation", "0.095", "4 of 4")
-    header, first, *_ = write_ranking(tmp_path, summary).read_text().splitlines()
+    header, first, *_ = write_ranking(tmp_path).read_text().splitlines()
     place = dict(zip(header.split(","), first.split(","), strict=True))
     assert float(place["score"]) == 0.91
     assert (float(place["ci_low"]), float(place["ci_high"])) == (pytest.approx(0.8), pytest.approx(0.98))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from autointerp.stats import GroupComparison, PairedComparison, compare_groups, compare_paired, summarise
+from autointerp.seeds import generator
+from autointerp.stats import GroupComparison, PairedComparison, compare_groups, compare_paired, comparison, summarise
 from autointerp.stats.comparison import METHOD, Estimate
 from autointerp.types import Unscored
 
@@ -174,3 +175,25 @@ def test_the_interval_of_cliffs_delta_is_that_of_resampled_pairs() -> None:
     tail = stats.norm.cdf(stats.t.ppf(0.025, 49))  # Student's quantile for the smaller group
     low, high = np.quantile(replicates, [tail, 1 - tail])
     assert (interval.low, interval.high) == (pytest.approx(low, abs=0.02), pytest.approx(high, abs=0.02))
+
+
+@pytest.mark.parametrize(("n", "m"), [(7, 5), (60, 41), (900, 1200)])
+def test_the_bootstrap_is_that_of_whole_arrays_of_resamples(monkeypatch: pytest.MonkeyPatch, n: int, m: int) -> None:
+    """Worked on in blocks, by counting, the intervals are those of plain numpy on all resamples at once."""
+    monkeypatch.setattr(comparison, "_CELLS_AT_ONCE", 3000)
+    rng = np.random.default_rng(n)
+    first, second = np.round(rng.normal(0.4, 0.3, n), 2), np.round(rng.normal(0.1, 0.3, m), 2)
+    found = compare_groups(first, second, n_unscored_features=0, n_unscored_neurons=0, seed=5, resamples=300)
+    assert isinstance(found, GroupComparison)
+    draws = generator(5, "bootstrap over units", "groups")
+    a, b = first[draws.integers(0, n, (300, n - 1))], second[draws.integers(0, m, (300, m - 1))]
+    deltas = [np.sign(x[:, None] - y[None, :]).mean() for x, y in zip(a, b, strict=True)]
+    tail = stats.norm.cdf(stats.t.ppf(0.025, min(n, m) - 1))
+    for estimate, replicates in (
+        (found.mean_difference, a.mean(axis=1) - b.mean(axis=1)),
+        (found.median_difference, np.median(a, axis=1) - np.median(b, axis=1)),
+    ):
+        low, high = np.quantile(replicates, [tail, 1 - tail])
+        assert (estimate.interval.low, estimate.interval.high) == pytest.approx((low, high), abs=1e-14)
+    low, high = np.quantile(deltas, [tail, 1 - tail])
+    assert (found.cliffs_delta.interval.low, found.cliffs_delta.interval.high) == pytest.approx((low, high), abs=1e-12)
