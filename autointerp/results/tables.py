@@ -57,7 +57,7 @@ SCHEMA = pa.schema(
 
 
 _GROUP_ROWS = 65_536
-_GROUP_BYTES = 32 << 20  # of the values in a row group, whichever is reached first
+_GROUP_BYTES = 16 << 20  # of the values in a row group, whichever is reached first: both are held to write and read it
 _BATCH_ROWS = 4096  # a multiple of the rows that the writer looks at together, so that batches leave no trace in a file
 
 _PROVENANCE = [one.name for one in fields(Provenance)]
