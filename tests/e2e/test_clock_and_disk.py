@@ -50,7 +50,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_store(tmp_path / "store", blocks=120)
     shorten_waits(monkeypatch)
     for name in ("write_figures", "write_report"):
-        monkeypatch.setattr(f"autointerp.results.run_folder.{name}", lambda folder: folder)
+        monkeypatch.setattr(f"autointerp.results.writer.{name}", lambda *_: None)
     return tmp_path
 
 

@@ -62,7 +62,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, key in KEYS.items():
         monkeypatch.setenv(name, key)
     for name in ("write_figures", "write_report"):
-        monkeypatch.setattr(f"autointerp.results.run_folder.{name}", lambda folder: folder)
+        monkeypatch.setattr(f"autointerp.results.writer.{name}", lambda *_: None)
 
 
 @pytest.fixture(params=PROVIDERS)

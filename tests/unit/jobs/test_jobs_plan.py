@@ -77,7 +77,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
     """What the reader is asked."""
     found = registry.find
     monkeypatch.setattr(Fresh, "asked_of_all", [])
-    monkeypatch.setattr("autointerp.jobs.run.write_run", lambda run: None)  # nobody looks at results here
+    monkeypatch.setattr("autointerp.jobs.run.RunWriter.finish", lambda self, run: {})  # nobody looks at results here
     monkeypatch.setattr(registry, "find", lambda group, name: Fresh if group == "providers" else found(group, name))
     return Fresh.asked_of_all
 
