@@ -130,7 +130,7 @@
       make("h2", { text: `${unit.kind} ${unit.index}` }),
       make("p", { class: "key", text: unit.unit }),
       told,
-      unit.other && unit.other.text ? make("p", { class: "key", text: "control: the explanation of another unit, “" + unit.other.text + "”" }) : null,
+      ...(unit.other && unit.other.text ? [make("p", { class: "key", text: "control: the explanation of another unit, “" + unit.other.text + "”" })] : []),
       ...scores(unit),
       make("div", { class: "columns" },
         make("div", {}, make("h3", { text: "Activations above zero (log counts)" }), histogram(statistics),
