@@ -15,7 +15,7 @@ from autointerp.errors import BadTemplate, Unsupported
 from autointerp.prompting import Call, Excerpt, Prompt, all_of, ask_echo, excerpt, load_template
 from autointerp.protocols import EchoReply, EchoRequest, LanguageModel
 from autointerp.records import quantise, show_token
-from autointerp.simulators.settings import SimulatorSettings, batches, show_explanation
+from autointerp.simulators.settings import SimulatorSettings, batches, packs, show_explanation, unpacked
 from autointerp.types import Context, Explanation, FloatArray, Provenance, Reason, Scale, Simulation, Unscored
 
 __all__ = ["AllAtOnceSimulator", "distribution"]
@@ -57,8 +57,7 @@ class AllAtOnceSimulator:
         self, explanation: Explanation, contexts: Sequence[Context], model: LanguageModel
     ) -> list[EchoRequest]:
         """What `simulate` sends. What is the same for all contexts comes first, so that it can be cached."""
-        parts = batches(contexts, self.settings.contexts_per_prompt)
-        return [self._request(explanation, batch, model) for batch in parts]
+        return [self._request(explanation, pack, model) for pack in self._packs(contexts)]
 
     async def simulate(
         self, explanation: Explanation, contexts: Sequence[Context], model: LanguageModel, seed: int
@@ -67,10 +66,15 @@ class AllAtOnceSimulator:
 
         Raises ProviderRefused, Unsupported and BudgetExceeded, which stop a run.
         """
-        parts = batches(contexts, self.settings.contexts_per_prompt)
-        requests = self.requests(explanation, contexts, model)
-        calls = (self._ask(explanation, *pair, model) for pair in zip(parts, requests, strict=True))
-        return [outcome for batch in await all_of(calls) for outcome in batch]
+        packed = self._packs(contexts)
+        requests = [self._request(explanation, pack, model) for pack in packed]
+        calls = (self._ask(explanation, *pair, model) for pair in zip(packed, requests, strict=True))
+        return unpacked(contexts, packed, await all_of(calls))
+
+    def _packs(self, contexts: Sequence[Context]) -> list[Sequence[Context]]:
+        """One call for all takes them in the order of the split, as TM does (it shuffles them)."""
+        size = self.settings.contexts_per_prompt
+        return packs(contexts, size) if 1 < size < len(contexts) else list(batches(contexts, size))
 
     def _request(self, explanation: Explanation, contexts: Sequence[Context], model: LanguageModel) -> EchoRequest:
         highest = self.settings.scale.highest

@@ -20,7 +20,7 @@ from typing import Any
 from autointerp.prompting import Call, ParseFailure, Prompt, all_of, ask_chat, load_template, parse_levels, sampled
 from autointerp.protocols import ChatReply, ChatRequest, LanguageModel
 from autointerp.records import quantise, show_token
-from autointerp.simulators.settings import SimulatorSettings, batches, show_explanation
+from autointerp.simulators.settings import SimulatorSettings, packs, show_explanation, unpacked
 from autointerp.types import Context, Explanation, Simulation, Unscored
 
 __all__ = ["JsonSimulator"]
@@ -47,7 +47,7 @@ class JsonSimulator:
         self, explanation: Explanation, contexts: Sequence[Context], model: LanguageModel
     ) -> list[ChatRequest]:
         """What `simulate` sends. What is the same for all contexts comes first, so that it can be cached."""
-        return [self._request(explanation, pack, model) for pack in self._packs(contexts)]
+        return [self._request(explanation, pack, model) for pack in packs(contexts, self.settings.contexts_per_prompt)]
 
     async def simulate(
         self, explanation: Explanation, contexts: Sequence[Context], model: LanguageModel, seed: int
@@ -56,19 +56,8 @@ class JsonSimulator:
 
         Raises ProviderRefused, Unsupported and BudgetExceeded, which stop a run.
         """
-        packs = self._packs(contexts)
-        outcomes = await all_of(self._ask(explanation, pack, model) for pack in packs)
-        by_id = {
-            one.id: outcome
-            for pack, found in zip(packs, outcomes, strict=True)
-            for one, outcome in zip(pack, found, strict=True)
-        }
-        return [by_id[one.id] for one in contexts]
-
-    def _packs(self, contexts: Sequence[Context]) -> list[Sequence[Context]]:
-        """Which contexts are asked together. The same context twice is asked once."""
-        distinct = {one.id: one for one in contexts}
-        return list(batches([distinct[name] for name in sorted(distinct)], self.settings.contexts_per_prompt))
+        packed = packs(contexts, self.settings.contexts_per_prompt)
+        return unpacked(contexts, packed, await all_of(self._ask(explanation, pack, model) for pack in packed))
 
     def _request(self, explanation: Explanation, contexts: Sequence[Context], model: LanguageModel) -> ChatRequest:
         labels = _labels([one.tokens for one in contexts])

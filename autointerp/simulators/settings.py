@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from autointerp.prompting import one_line
 from autointerp.records import show_token
-from autointerp.types import Scale
+from autointerp.types import Context, Scale
 
-__all__ = ["SimulatorSettings", "batches", "show_explanation"]
+__all__ = ["SimulatorSettings", "batches", "packs", "show_explanation", "unpacked"]
 
 T = TypeVar("T")
 
@@ -38,6 +38,27 @@ class SimulatorSettings:
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """`items` in order, `size` at a time; the last batch may be shorter."""
     return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def packs(contexts: Sequence[Context], size: int) -> list[Sequence[Context]]:
+    """Contexts that share a call, `size` at a time, in the order of their ids, which are hashes.
+
+    In the order of the split the contexts in which a unit fires may come in one call and random ones in another, and
+    that the texts of a call resemble one another would tell the model what it is to find out. The same context twice is
+    asked once (see `unpacked`).
+    """
+    distinct = {one.id: one for one in contexts}
+    return list(batches([distinct[name] for name in sorted(distinct)], size))
+
+
+def unpacked(contexts: Sequence[Context], packed: Iterable[Sequence[Context]], found: Iterable[Sequence[T]]) -> list[T]:
+    """What was found for each context, in their own order, from what was found pack by pack."""
+    by_id = {
+        one.id: outcome
+        for pack, outcomes in zip(packed, found, strict=True)
+        for one, outcome in zip(pack, outcomes, strict=True)
+    }
+    return [by_id[one.id] for one in contexts]
 
 
 def show_explanation(text: str) -> str:

@@ -224,7 +224,7 @@ def test_a_server_that_answers_garbage(
     assert (frame[frame.scorer == "openai.token_lookup"].status == "scored").any()
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, "Authentication"), (402, "Quota"), (404, "ProviderRefused")])
+@pytest.mark.parametrize(("status", "kind"), [(401, "Authentication"), (402, "Quota"), (404, "NotFound")])
 def test_a_server_that_refuses_is_exit_code_3(run: Run, folder: Path, status: int, kind: str) -> None:
     with server(status, b"{}") as address:
         code, _, said = run("run", change(folder, "http://127.0.0.1:9/v1", address), "--out", folder / "run")

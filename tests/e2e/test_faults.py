@@ -160,7 +160,7 @@ def test_a_job_on_a_faulty_server(store: Path, tmp_path: Path, provider: str) ->
 
     # What lasts makes those units Unscored that it met, each with its reason.
     passing = [one for one in PASSING if one not in (Fault.TIMEOUT, Fault.TRICKLE)]
-    with serving_faults(passing=passing, lasting=[*BAD_REPLIES, *ANSWERED], seed=115) as faulty:
+    with serving_faults(passing=passing, lasting=[*BAD_REPLIES, *ANSWERED], seed=20) as faulty:
         run = job_run(store, faulty, provider, tmp_path / "run", "lasting.sqlite")
     found = reasons_found(read_scores(run))
     assert found == {unit: expected_reason(faulty.seen, told[unit]) for unit in told}

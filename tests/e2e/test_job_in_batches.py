@@ -35,6 +35,7 @@ units = "none"
 [model]
 provider = "{provider}"
 name = "m"
+price = {{ input_per_million = 1.0, output_per_million = 2.0, batch_factor = 0.5 }}
 {batch}
 settings = {{ {settings} }}
 [statistics]
@@ -67,12 +68,8 @@ def reader(body: dict[str, Any]) -> str:
     excerpts = [json.loads(line.partition(": ")[2]) for line in content.split("\n") if line.startswith("Text ")]
     if not excerpts:
         return f"words like {digest.hex()[:8]}"
-    return json.dumps(
-        {
-            str(number): [[token, digest[place % len(digest)] % 11] for place, token in enumerate(tokens)]
-            for number, tokens in enumerate(excerpts, start=1)
-        }
-    )
+    labels = [label for excerpt in excerpts for label in excerpt]
+    return json.dumps({label: digest[place % len(digest)] % 11 for place, label in enumerate(labels)})
 
 
 def write_job(folder: Path, provider: str, vendor: Vendor, *, batch: bool) -> Path:

@@ -50,8 +50,8 @@ controls = false
 CRASH = """
 import sys
 from autointerp.cli import main
-from autointerp.scorers import SimulationScorer
-SimulationScorer.judge = lambda *_, **__: 1 / 0
+import autointerp.jobs.run as run
+run.detail = lambda *_: 1 / 0
 sys.argv = ["autointerp", "run", sys.argv[1], "--out", sys.argv[2]]
 main()
 """

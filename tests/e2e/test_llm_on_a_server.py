@@ -57,10 +57,10 @@ def answer(body: dict[str, Any]) -> str:
     """Explains everything as cats; as a simulator it says that " cat" and " dog" are strong, and all else is 0."""
     question = body["messages"][-1]["content"]
     if "response_format" in body:
-        texts = re.findall(r"^Text (\d+): (.*)$", question, re.MULTILINE)
-        return json.dumps(
-            {n: [[token, 9 if token in (" cat", " dog") else 0] for token in json.loads(tokens)] for n, tokens in texts}
-        )
+        labels = [
+            label for text in re.findall(r"^Text \d+: (.*)$", question, re.MULTILINE) for label in json.loads(text)
+        ]
+        return json.dumps({label: 9 if label.endswith((": cat", ": dog")) else 0 for label in labels})
     return "Thoughts.\n<answer>cats</answer>" if "<answer>" in body["messages"][0]["content"] else "cats and dogs"
 
 
@@ -132,7 +132,8 @@ def test_the_demos_job_on_another_model(folder: Path) -> None:
         ("openai_compatible", "my/model", "served-1")
     }
 
-    said = done.stderr.splitlines()  # a pipe, so plain lines
+    plan, *said = done.stderr.splitlines()  # a pipe, so plain lines
+    assert plan.startswith("plan: about ")
     assert all(line.isprintable() for line in said)
     phases = [line.partition(":")[0] + line.partition(":")[2].partition(":")[0] for line in said]
     assert [one for one in phases if "features, explaining" in one]

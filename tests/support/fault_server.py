@@ -197,11 +197,9 @@ def _told(prompt: str) -> str:
 
 def _levels(prompt: str, explanation: str, *, short: bool) -> str:
     """A level for every token, which differs between tokens and between explanations."""
-    reply = {}
-    for number, shown in re.findall(r"^Text (\d+): (.*)$", prompt, re.MULTILINE):
-        tokens = json.loads(shown)[: -1 if short else None]
-        reply[number] = [[token, zlib.crc32((explanation + token).encode()) % 10] for token in tokens]
-    return json.dumps(reply)
+    shown = re.findall(r"^Text \d+: (.*)$", prompt, re.MULTILINE)
+    labels = [label for text in shown for label in json.loads(text)[: -1 if short else None]]
+    return json.dumps({label: zlib.crc32((explanation + label).encode()) % 10 for label in labels})
 
 
 def _completion(model: str, text: str, refused: bool) -> dict[str, Any]:

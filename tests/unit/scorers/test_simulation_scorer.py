@@ -76,8 +76,10 @@ def model_that_says(predict: Callable[[FloatArray, int], FloatArray]) -> Scripte
     return ScriptedModel(echo=reply)
 
 
-async def judge(model: ScriptedModel, settings: ScoringSettings = OPENAI, record: UnitRecord = UNIT) -> Judgement:
-    simulator = AllAtOnceSimulator(SimulatorSettings(Scale.LEVELS_9, contexts_per_prompt=2, few_shot=0))
+async def judge(
+    model: ScriptedModel, settings: ScoringSettings = OPENAI, record: UnitRecord = UNIT, per_prompt: int = 2
+) -> Judgement:
+    simulator = AllAtOnceSimulator(SimulatorSettings(Scale.LEVELS_9, contexts_per_prompt=per_prompt, few_shot=0))
     return await SimulationScorer(simulator, settings).score(explanation(), record, model, Role.EXPLANATION, 0)
 
 
@@ -204,7 +206,7 @@ async def test_a_constant_counted_as_zero_counts_only_the_contexts_that_were_sim
 
 
 async def test_too_many_failures_leave_the_score_unscored_with_their_reason() -> None:
-    judgement = await judge(failing({0, 2}, model_that_says(lambda truth, _: truth)))
+    judgement = await judge(failing({0, 1, 2, 3}, model_that_says(lambda truth, _: truth)), per_prompt=1)
     both, random = judgement.scores[0], judgement.scores[2]
     assert (both.attempted, both.failed, random.attempted, random.failed) == (10, 4, 5, 0)
     assert both.outcome == Unscored(Reason.BAD_REPLY, "4 of 10 contexts failed; <html>")
