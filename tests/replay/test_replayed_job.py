@@ -33,6 +33,7 @@ units = "none"
 provider = "{vendor}"
 name = "{model}"
 concurrency = 1
+price = {{ input_per_million = 1.0, output_per_million = 4.0, cached_input_per_million = 0.1 }}
 settings = {{ base_url = "{address}", {settings} }}
 [statistics]
 resamples = 100
@@ -75,7 +76,11 @@ def test_a_job(
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     calls = manifest["calls"]
     assert calls["live"] == calls["attempts"] == 1 + 3
-    assert calls["live_usage"]["prompt_tokens"] > 500
+    usage = calls["live_usage"]
+    assert usage["prompt_tokens"] > 500
+    fresh = usage["prompt_tokens"] - usage["cached_prompt_tokens"]
+    cost_usd = (fresh + 0.1 * usage["cached_prompt_tokens"] + 4 * usage["completion_tokens"]) / 1e6
+    assert calls["cost_usd"] == pytest.approx(cost_usd)
     [model] = manifest["models"]
     assert model["provider"].startswith(vendor)  # and what is sent besides
     assert model["asked"] == recorded.model
