@@ -54,13 +54,14 @@ def interval_name(summary: Mapping[str, Any]) -> str:
 
 
 def _compared(scorer: str, one: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """A difference needs the interval and the rank test: of a few units a bootstrap alone would be too sure."""
     features, neurons = (summary["summary"][kind][scorer] for kind in ("feature", "neuron"))
-    if one["ci_low"] > 0:
+    apart = one["p_value"] < 1 - summary["level"]
+    verdict = "Features and neurons cannot be told apart"
+    if apart and one["ci_low"] > 0:
         verdict = "Features score higher than neurons"
-    elif one["ci_high"] < 0:
+    if apart and one["ci_high"] < 0:
         verdict = "Features score LOWER than neurons"
-    else:
-        verdict = "Features and neurons cannot be told apart"
     return (
         f"{verdict}: mean {features['mean']:.3f} ({features['n_scored']} scored of "
         f"{features['n_attempted']}) against {neurons['mean']:.3f} ({neurons['n_scored']} of "
@@ -72,12 +73,12 @@ def _compared(scorer: str, one: Mapping[str, Any], summary: Mapping[str, Any]) -
 
 def _gap(kind: str, one: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     gap = one["gap"]
-    if gap["ci_low"] > 0:
+    apart = gap["p_value"] < 1 - summary["level"]
+    verdict = "cannot be told apart from"
+    if apart and gap["ci_low"] > 0:
         verdict = "beats"
-    elif gap["ci_high"] < 0:
+    if apart and gap["ci_high"] < 0:
         verdict = "is WORSE than"
-    else:
-        verdict = "cannot be told apart from"
     return (
         f"{kind.capitalize()}s: the unit's own explanation {verdict} the explanation of another {kind}, by "
         f"{gap['mean']:.3f} ({interval_name(summary)} {_bounds(gap['ci_low'], gap['ci_high'])}, "
