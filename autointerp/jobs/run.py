@@ -33,13 +33,13 @@ from autointerp.records import ContextStore, split_unit
 from autointerp.results import Finished, Measured, RunWriter, detail, prepare_folder
 from autointerp.types import Explanation, Role, Scored, UnitId, UnitRecord, Unscored
 
-__all__ = ["run_job"]
+__all__ = ["UNITS_PER_CALL", "run_job"]
 
 T = TypeVar("T")
 
 _IN_BATCHES = 2000
 """Units under way where a model is asked in batches: what they ask at a time goes together. Bounds the memory."""
-_PER_CALL = 2
+UNITS_PER_CALL = 2
 """Units under way for each call that may be open, so that there is always one whose call is ready."""
 _RELEASE_EVERY = 256
 """Units after which what was read of their store is given back."""
@@ -177,7 +177,7 @@ class _GroupRun:
     def _width(self) -> int:
         if batched(self.models):
             return _IN_BATCHES
-        return _PER_CALL * max(model.pacing.limits.concurrency for model in self.models.each)
+        return UNITS_PER_CALL * max(model.pacing.limits.concurrency for model in self.models.each)
 
     def _phase(self, what: str, total: int) -> Callable[[str], None]:
         control = "control " if self.group.role is Role.SHUFFLED_WEIGHTS else ""

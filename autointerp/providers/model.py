@@ -98,6 +98,7 @@ class LedgeredModel:
         self._sleep = sleep
         self._billing = billing or Billing()
         self._estimate = TokenEstimate()
+        self._can: Capabilities | None = None
         self._asking: set[asyncio.Task[Any]] = set()
         self._waiting: set[asyncio.Task[Any]] = set()  # those of them with no call open
         self._finished = False
@@ -112,7 +113,9 @@ class LedgeredModel:
         return self._model
 
     def capabilities(self) -> Capabilities:
-        return self._provider.capabilities(self._model)
+        if self._can is None:
+            self._can = self._provider.capabilities(self._model)
+        return self._can
 
     def planning(self) -> PlanningModel:
         """What counts the calls that this model would make, and makes none."""

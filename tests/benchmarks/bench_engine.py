@@ -1,9 +1,11 @@
 """The job engine beside a bare loop over the same SDK: calls per second, against a server that answers at once.
 
 The engine is what a job asks through: a provider, a ledger on the disk, and pacing with every limit in force and none
-reached. The bare loop is what one would write instead, the SDK's own method (`create`) with as many workers; "raw" is
-the cheapest call the SDK offers, whose answer is left as text. No server answers at once, so a ratio says how far the
-engine is from free, not how fast a job is. All ways take turns on the same prompts, which are as long as a simulator's.
+reached. As in a job, more units are under way than calls may be open, so that there is always one whose call is ready
+while another's reply is written to the disk; no more calls than workers of the bare loop are open. The bare loop is what
+one would write instead, the SDK's own method (`create`) with as many workers; "raw" is the cheapest call the SDK
+offers, whose answer is left as text. No server answers at once, so a ratio says how far the engine is from free, not
+how fast a job is. All ways take turns on the same prompts, which are as long as a simulator's.
 
 The server is a process of its own. Where it has no processor to itself the ratios flatter the engine, since waiting for
 the server is the same for all; the processor time of a call beside them does not.
@@ -25,6 +27,7 @@ import httpx2
 from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 
+from autointerp.jobs.run import UNITS_PER_CALL
 from autointerp.protocols import ChatRequest, Message, Provider
 from autointerp.providers import (
     AnthropicProvider,
@@ -61,7 +64,8 @@ async def _rounds(name: str, address: str, folder: Path) -> dict[str, Any]:
         asks: Mapping[str, Ask] = {**ways, "engine": model.chat}
         for number in range(ROUNDS + 1):
             for way, ask in asks.items():
-                seconds = await _seconds(ask, [_request(name, f"{number} {i}") for i in range(CALLS)])
+                workers = UNITS_PER_CALL * WORKERS if way == "engine" else WORKERS
+                seconds = await _seconds(ask, [_request(name, f"{number} {i}") for i in range(CALLS)], workers)
                 if number:  # the first round opens connections and imports
                     spent[way].append(seconds)
         assert model.counters.live == CALLS * (ROUNDS + 1)
@@ -134,7 +138,7 @@ def _anthropic_body(request: ChatRequest) -> dict[str, Any]:
     return {"model": request.model, "system": system.content, "messages": messages, "max_tokens": request.max_tokens}
 
 
-async def _seconds(ask: Ask, requests: Sequence[ChatRequest]) -> tuple[float, float]:
+async def _seconds(ask: Ask, requests: Sequence[ChatRequest], workers: int) -> tuple[float, float]:
     """On the clock, and of this process's processor."""
     remaining = iter(requests)
 
@@ -143,7 +147,7 @@ async def _seconds(ask: Ask, requests: Sequence[ChatRequest]) -> tuple[float, fl
             await ask(request)
 
     start, before = time.perf_counter(), time.process_time()
-    await asyncio.gather(*(worker() for _ in range(WORKERS)))
+    await asyncio.gather(*(worker() for _ in range(workers)))
     return time.perf_counter() - start, time.process_time() - before
 
 
