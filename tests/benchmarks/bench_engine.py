@@ -2,8 +2,8 @@
 
 The engine is what a job asks through: a provider, a ledger on the disk, and pacing with every limit in force and none
 reached. As in a job, more units are under way than calls may be open, so that there is always one whose call is ready
-while another's reply is written to the disk; no more calls than workers of the bare loop are open. The bare loop is what
-one would write instead, the SDK's own method (`create`) with as many workers; "raw" is the cheapest call the SDK
+while another's reply is written to the disk; no more calls are open than the bare loop has workers. That is what one
+would write instead, the SDK's own method (`create`) with as many workers; "raw" is the cheapest call the SDK
 offers, whose answer is left as text. No server answers at once, so a ratio says how far the engine is from free, not
 how fast a job is. All ways take turns on the same prompts, which are as long as a simulator's.
 
