@@ -9,7 +9,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from autointerp import registry
 from autointerp.errors import BadInput
-from autointerp.jobs.job import PARTS, Job, LedgerSection, ModelSection, PresetSection, UnitsSection
+from autointerp.jobs.job import PARTS, Job, LedgerSection, ModelSection, PresetSection, PresetUnits
 from autointerp.protocols import Provider
 from autointerp.providers.settings import shown_address
 
@@ -30,20 +30,26 @@ def on_model(job: Job, llm: str, units: int | None) -> Job:
     model = _model(llm)
     changes = _changes(model)
     presets = [PresetSection.model_validate({**preset.model_dump(), **changes}) for preset in job.presets]
-    wanted = (
-        job.units
-        if units is None
-        else UnitsSection(features=units, neurons=units, control_features=units, min_density=job.units.min_density)
-    )
-    return job.model_copy(
+    changed = job.model_copy(
         update={
             "model": model,
             **{f"{part}_model": None for part in PARTS},
             "presets": presets,
-            "units": wanted,
             "ledger": LedgerSection(path="demo-live.sqlite"),
         }
     )
+    return changed if units is None else _fewer(changed, units)
+
+
+def _fewer(job: Job, most: int) -> Job:
+    """At most so many units of each group, the first of the same draw, and the baselines of those alone."""
+    presets = []
+    for preset in job.presets:
+        limits = {group: most if limit is None else min(limit, most) for group, limit in preset.units}
+        presets.append(preset.model_copy(update={"units": PresetUnits(**limits)}))
+    baselines = "none" if job.baselines.units == "none" else "selected"
+    update = {"presets": presets, "baselines": job.baselines.model_copy(update={"units": baselines})}
+    return job.model_copy(update=update)
 
 
 def check_server(job: Job) -> None:

@@ -362,7 +362,9 @@ def test_another_model_can_be_named(
     assert {preset.settings.get("simulator") for preset in job.presets} == {simulator}
     sent = {preset.settings.get(f"{who}_temperature") for preset in job.presets for who in ("explainer", "simulator")}
     assert sent == {None if made.capabilities(name).temperature else "none"}
-    assert (job.units.features, job.units.neurons, job.units.control_features) == (7, 7, 7)
+    groups = [(preset.units.features, preset.units.neurons, preset.units.control_features) for preset in job.presets]
+    assert groups == [(7, 7, 7), (7, 7, 7)]
+    assert job.baselines.units == "selected"
 
 
 @pytest.mark.parametrize("llm", ["", "gpt", "local:", "http://nowhere", "ftp://x/v1:m"])

@@ -29,7 +29,7 @@ path = "store"
 control = "control"
 [units]
 features = 4
-neurons = 4
+neurons = 3
 control_features = 4
 [baselines]
 units = "selected"
