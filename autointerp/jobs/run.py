@@ -41,8 +41,8 @@ _IN_BATCHES = 2000
 """Units under way where a model is asked in batches: what they ask at a time goes together. Bounds the memory."""
 UNITS_PER_CALL = 2
 """Units under way for each call that may be open, so that there is always one whose call is ready."""
-_RELEASE_EVERY = 256
-"""Units after which what was read of their store is given back."""
+_RELEASE_EVERY = 16
+"""Units after which what was read of their store is given back: a unit's few pages bring their neighbours along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +200,8 @@ class _GroupRun:
             record = self._split(unit)
             told[unit] = record if isinstance(record, Unscored) else await self._explain(record)
             advance(note(self.models))
+            if len(told) % _RELEASE_EVERY == 0:
+                self.group.store.release()
 
         await each(work, units, self._width)
         return told
