@@ -19,7 +19,7 @@ def postgres_server() -> Iterator[PostgresServer]:
     """One server for all tests, started when the first one asks."""
     binaries = postgres_binaries()
     if binaries is None or shutil.which("setpriv") is None:
-        pytest.skip("no-postgresql")
+        pytest.skip("needs a PostgreSQL server: none is installed, and none could be")
     with running_postgres(binaries) as server:
         yield server
 

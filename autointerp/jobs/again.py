@@ -48,10 +48,10 @@ def _failed(folder: Path) -> dict[str, set[str]]:
     frame = read_scores(folder, ["primary", "status", "failed", "scorer", "reason", "detail"])
     frame = frame[frame["primary"] & ((frame["status"] != "scored") | (frame["failed"] > 0))]
     found: dict[str, set[str]] = {}
-    for scorer, reason, detail in frame[["scorer", "reason", "detail"]].itertuples(index=False):
-        cause = str(detail).partition(": ")[0] if reason == Reason.NO_EXPLANATION else reason
-        if cause is None:  # a score, though some contexts failed; of those no reason is kept
-            cause = Reason.PARSE_FAILURE
+    for scorer, status, reason, detail in frame[["scorer", "status", "reason", "detail"]].itertuples(index=False):
+        cause = str(detail).partition(": ")[0] if reason == Reason.NO_EXPLANATION else str(reason)
+        if status == "scored":  # though some contexts failed; of those no reason is kept
+            cause = Reason.PARSE_FAILURE.value
         if cause in _UNREAD | _UNASKED:
             found.setdefault(str(scorer).partition(".")[0], set()).add(cause)
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ class Moody:
     name = "scripted"
     asked: list[Request]
     bad = 0
+    unread = 10
     down = False
 
     @classmethod
@@ -55,6 +58,8 @@ class Moody:
         if isinstance(request, EchoRequest):
             levels = tuple(tuple(-0.1 * abs(slot % 7 - level) for level in range(11)) for slot in request.slots)
             return EchoReply(levels, "moody-1", Usage(9, 0))
+        if "Text 1:" in request.messages[-1].content:
+            return self._levels(request)
         question = request.messages[-1].content.splitlines() + request.messages[-2].content.splitlines()
         strong = {line.split("\t")[0].strip() for line in question if line.endswith("\t10")}
         if strong & {"cat", "dog"} and request.sample < self.bad:
@@ -62,6 +67,14 @@ class Moody:
         if strong and all(token.isdigit() for token in strong) and self.down:
             raise BadReply("the line is dead")
         return ChatReply("words", "stop", "moody-1", Usage(9, 1))
+
+    def _levels(self, request: ChatRequest) -> ChatReply:
+        """A level for each token; of one text in `unread`, at first, nothing that can be read."""
+        labels = json.loads(request.messages[-1].content.partition("Text 1: ")[2].splitlines()[0])
+        if not request.sample and int(hashlib.sha256("".join(labels).encode()).hexdigest(), 16) % self.unread == 0:
+            return ChatReply("...", "stop", "moody-1", Usage(9, 1))
+        levels = {label: len(label) % 10 for label in labels}
+        return ChatReply(json.dumps(levels), "stop", "moody-1", Usage(9, 1))
 
     async def close(self) -> None: ...
 
@@ -131,6 +144,27 @@ def test_only_what_failed_is_asked_again_and_the_rest_keeps_its_bytes(tmp_path: 
     repeated = run_job(load_job(run / "job.toml"), run, tmp_path / "repeated")
     assert moody.asked == []
     assert (repeated / "scores.parquet").read_bytes() == (run / "scores.parquet").read_bytes()
+
+
+def test_contexts_that_failed_in_a_unit_with_a_score_are_asked_again(tmp_path: Path, moody: type[Moody]) -> None:
+    """A score over eight of ten contexts is a score; the other two are asked for again all the same."""
+    path = job(tmp_path)
+    path.write_text(path.read_text() + 'simulator = "json"\nminimum_share = 0.1\n')
+    loaded = load_job(path)
+    run = run_job(loaded, tmp_path, tmp_path / "run")
+    assert reasons(run) == ["scored", "scored", "scored"]
+    failed = {
+        (row.unit, row.failed) for row in read_scores(run).itertuples() if row.failed and row.scorer.count(".") == 1
+    }
+    assert failed
+    moody.asked.clear()
+    again = once_more(loaded, run)
+    assert again is not None
+    run_job(again, tmp_path, run)
+    assert {one.sample for one in moody.asked} == {1}
+    assert len(moody.asked) == sum(count for _, count in failed)
+    assert not (read_scores(run).failed > 0).any()
+    assert once_more(loaded, run) is None
 
 
 def test_another_reply_is_drawn_with_another_seed(tmp_path: Path, moody: type[Moody]) -> None:

@@ -150,7 +150,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
     )
     if mounted.returncode:
-        pytest.skip("no-mount")
+        pytest.skip("needs the right to mount a file system of one megabyte")
     yield folder
     subprocess.run(["umount", folder], check=True)
 

@@ -137,7 +137,7 @@ def small_disk(postgres: PostgresServer, tmp_path: Path) -> Iterator[str]:
     )
     if mounted.returncode:
         folder.rmdir()
-        pytest.skip("no-mount")
+        pytest.skip("needs the right to mount a file system of one megabyte")
     (folder / "space").mkdir()
     postgres.give(folder)
     postgres.give(folder / "space")
