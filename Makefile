@@ -1,13 +1,15 @@
 # make demo   the main job on the embedded subject, dictionary and replies: no key, no network beyond the package index
 # make test   lint, types, tests
 # make bench  speed as ratios, written to results/bench.json
+# make upgrade   the newest versions of what this is built on; then test, and commit .ci/constraints.txt
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench install lint types golden clean postgres
+.PHONY: help demo test bench install upgrade lint types golden clean postgres
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TORCH := 2.13.0
+VERSIONS := .ci/constraints.txt
 
 # make demo LLM=...   a provider to ask instead of replaying the shipped replies (see README, "The demo on your own model")
 LLM ?=
@@ -31,15 +33,20 @@ $(VENV)/.torch: | $(BIN)/python
 	fi
 	@touch $@
 
-$(VENV)/.installed: pyproject.toml $(VENV)/.torch
-	$(BIN)/python -m pip install --quiet --editable ".[sae,dev]"
+$(VENV)/.installed: pyproject.toml $(VERSIONS) $(VENV)/.torch
+	$(BIN)/python -m pip install --quiet --constraint $(VERSIONS) --editable ".[sae,dev]"
 	@touch $@
 
 $(VENV)/.local: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable ".[sae,local,dev]"
+	$(BIN)/python -m pip install --quiet --constraint $(VERSIONS) --editable ".[sae,local,dev]"
 	@touch $@
 
 install: $(VENV)/.installed
+
+upgrade: $(VENV)/.local
+	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager "torch==$(TORCH)" --editable ".[sae,local,dev]"
+	{ sed -n '/^#/p' $(VERSIONS); $(BIN)/python -m pip freeze --exclude-editable | grep -v '^torch=='; } > $(VERSIONS).new
+	mv $(VERSIONS).new $(VERSIONS)
 
 lint: install
 	$(BIN)/ruff check .

@@ -50,6 +50,7 @@ ERRORS: dict[type[Exception], type[ProviderError]] = {
     anthropic.CMEKKeyDisabledError: ProviderRefused,
     anthropic.CMEKKeyNetworkBlockedError: ProviderRefused,
     anthropic.OrganizationOnHoldError: Authentication,
+    anthropic.WorkspaceHumanReviewDisabledError: ProviderRefused,
     anthropic.AuthenticationError: Authentication,  # 401
     anthropic.PaymentRequiredError: Quota,  # 402
     anthropic.PermissionDeniedError: Authentication,  # 403

@@ -159,7 +159,7 @@ class CausalModel:
             input_ids=ids.to(self._device),
             position_ids=places.to(self._device),
             attention_mask=mask.to(self._device),
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
             logits_to_keep=kept.to(self._device),
         ).logits
@@ -186,7 +186,7 @@ class CausalModel:
                 input_ids=torch.tensor([[answer.ids[-1]] for answer in answers], device=self._device),
                 position_ids=torch.tensor([[answer.length - 1] for answer in answers], device=self._device),
                 attention_mask=mask,
-                past_key_values=cache,
+                cache=cache,
                 use_cache=True,
             ).logits[:, -1]
             for answer, row_logits in zip(answers, logits.double().cpu().numpy(), strict=True):
