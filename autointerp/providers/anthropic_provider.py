@@ -13,7 +13,7 @@ from autointerp.providers.batch.anthropic_batches import AnthropicBatches
 from autointerp.providers.keys import NO_SECRET, secret_of
 from autointerp.providers.refusals import no_prompt_logprobs, refuse_what_is_lacking
 from autointerp.providers.settings import checked_address, checked_settings, named, shown_address
-from autointerp.providers.vendor import Asked, text_of
+from autointerp.providers.vendor import Asked, json_bytes, text_of
 
 if TYPE_CHECKING:
     import httpx2
@@ -120,7 +120,7 @@ class AnthropicProvider:
     async def _post(self, path: str, body: dict[str, Any]) -> str:
         import httpx2
 
-        return await self._text(path, self._connected().post(path, body=body, cast_to=httpx2.Response))
+        return await self._text(path, self._connected().post(path, content=json_bytes(body), cast_to=httpx2.Response))
 
     async def _get(self, path: str, query: Mapping[str, object] | None = None) -> str:
         import httpx2
@@ -135,14 +135,17 @@ class AnthropicProvider:
 
     def _connected(self) -> AsyncAnthropic:
         if self._client is None:
-            from anthropic import AsyncAnthropic
+            from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
+
+            from autointerp.providers.connections import http_client, until_whole
 
             self._secret = secret_of(self.key_variable, self.name) if self.key_variable else NO_SECRET
             self._client = AsyncAnthropic(
                 api_key=self._secret.reveal() or "none",
                 base_url=self._base_url,
                 max_retries=0,
-                timeout=self._timeout_s,
+                timeout=until_whole(self._timeout_s),
+                http_client=http_client(DefaultAsyncHttpxClient),
                 default_headers={"anthropic-version": _VERSION_WITH_TEMPERATURE} if self._temperature else None,
             )
         return self._client

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from autointerp.protocols import ChatRequest
 from autointerp.providers.keys import NO_SECRET, secret_of
 from autointerp.providers.settings import shown_address
-from autointerp.providers.vendor import Asked, text_of
+from autointerp.providers.vendor import Asked, json_bytes, text_of
 
 if TYPE_CHECKING:
     import httpx2
@@ -43,7 +43,7 @@ class OpenAIServer:
         """The text of a successful response. Raises a ProviderError for all that goes wrong on the way."""
         import httpx2
 
-        return await self._text(path, self._connected().post(path, body=body, cast_to=httpx2.Response))
+        return await self._text(path, self._connected().post(path, content=json_bytes(body), cast_to=httpx2.Response))
 
     async def get(self, path: str, query: Mapping[str, object] | None = None) -> str:
         """As `post`, of a resource that is already there."""
@@ -81,14 +81,17 @@ class OpenAIServer:
 
     def _connected(self) -> AsyncOpenAI:
         if self._client is None:
-            from openai import AsyncOpenAI
+            from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+
+            from autointerp.providers.connections import http_client, until_whole
 
             self._secret = secret_of(self.key_variable, self._name) if self.key_variable else NO_SECRET
             self._client = AsyncOpenAI(
                 api_key=self._secret.reveal() or "none",
                 base_url=self._base_url,
                 max_retries=0,
-                timeout=self._timeout_s,
+                timeout=until_whole(self._timeout_s),
+                http_client=http_client(DefaultAsyncHttpxClient),
             )
         return self._client
 

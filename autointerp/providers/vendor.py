@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from autointerp.errors import Authentication, BadReply, NotFound, ProviderError, Quota, RateLimited, Transient
 from autointerp.providers.keys import Secret
@@ -15,7 +16,7 @@ from autointerp.types import Usage
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["Asked", "ErrorTable", "Vendor", "text_of"]
+__all__ = ["Asked", "ErrorTable", "Vendor", "json_bytes", "text_of"]
 
 ErrorTable: TypeAlias = Mapping[type[Exception], type[ProviderError]]
 
@@ -48,6 +49,11 @@ class Asked:
     address: str
     secret: Secret
     timeout_s: float
+
+
+def json_bytes(body: Mapping[str, Any]) -> bytes:
+    """A request's body as it is sent. The SDKs would copy it twice first, and fail on half of a surrogate pair."""
+    return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
 
 
 async def text_of(call: Awaitable[httpx2.Response], vendor: Vendor, asked: Asked) -> str:

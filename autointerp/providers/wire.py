@@ -24,7 +24,7 @@ __all__ = [
 
 def canonical_json(value: Any) -> str:
     """One form for equal values: keys sorted, ASCII only (so that a lone surrogate survives any store), no spaces."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False, default=_fields)
+    return _ENCODER.encode(value)
 
 
 def _fields(value: Any) -> dict[str, Any]:
@@ -32,6 +32,7 @@ def _fields(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in _names(type(value))}
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False, default=_fields)
 _NAMES: dict[type[Any], tuple[str, ...]] = {}
 
 
