@@ -28,7 +28,7 @@ from autointerp.providers.billing import most_generated
 from autointerp.providers.ledger import Ledger
 from autointerp.providers.piece_count import TOKENS_PER_PIECE, pieces
 from autointerp.providers.prices import Price, cost_usd, most_usd
-from autointerp.providers.token_estimate import PER_MESSAGE, TokenEstimate
+from autointerp.providers.token_estimate import PER_MESSAGE, TokenEstimate, sort_of
 from autointerp.types import Usage
 
 __all__ = ["REASONING_SHARE", "REPLY_SHARE", "KnownCalls", "PlanningModel", "Tally"]
@@ -258,17 +258,12 @@ class _Habits:
         sorts: dict[object, list[tuple[Request, Usage]]] = {}
         for request, reply in calls:
             if reply.usage.prompt_tokens:
-                sorts.setdefault(_sort(request), []).append((request, reply.usage))
+                sorts.setdefault(sort_of(request), []).append((request, reply.usage))
         self._learned = {sort: _learned(group) for sort, group in sorts.items() if len(group) >= _ENOUGH}
         self.calls = sum(habit.calls for habit in self._learned.values())
 
     def of(self, request: Request) -> _Habit:
-        return self._learned.get(_sort(request), _Habit())
-
-
-def _sort(request: Request) -> object:
-    """Calls of one sort have about the same instructions before them, so the same texture: by their first message."""
-    return type(request).__name__, hash(request.messages[0].content)
+        return self._learned.get(sort_of(request), _Habit())
 
 
 def _learned(calls: Sequence[tuple[Request, Usage]]) -> _Habit:

@@ -89,7 +89,7 @@ async def test_a_call_waits_for_what_open_calls_may_give_back() -> None:
 
 
 class Priced(ScriptedProvider):
-    """Answers after a while, and counts fewer tokens than there is room for."""
+    """Answers after a while, and writes fewer tokens than there is room for."""
 
     def __init__(self, seed: int, fails: bool = False) -> None:
         super().__init__({})
@@ -105,7 +105,8 @@ class Priced(ScriptedProvider):
             raise RateLimited("429", 0.0)
         if chance < 0.3:
             raise Transient("cut")
-        used = Usage(self._order.randrange(1, len(request.messages[0].content) + 1), self._order.randrange(1, 9))
+        length = len(request.messages[0].content)  # a tokenizer's tokens have three to four characters
+        used = Usage(self._order.randrange(length // 4, length // 3), self._order.randrange(1, 9))
         if chance < 0.4:
             error = BadReply("a reply that nobody can read")
             error.usage = used
