@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources.abc import Traversable
 from itertools import groupby
@@ -24,13 +24,25 @@ from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from autointerp.errors import BadTemplate
+from autointerp.prompting.excerpts import Excerpt, Line
 from autointerp.prompting.few_shot import FewShotUnit, parse_few_shot
 from autointerp.prompting.library import PromptFile, read_prompt_file
 from autointerp.protocols import Message
 
 __all__ = ["MessageTemplate", "Template", "load_template"]
 
-_ENVIRONMENT = ImmutableSandboxedEnvironment(
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """The sandbox asks of every attribute whether a template may see it: for two in each line, most of a rendering."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if attribute in _OPEN.get(type(obj), ()):
+            return getattr(obj, attribute)
+        return super().getattr(obj, attribute)
+
+
+_OPEN: Mapping[type, frozenset[str]] = {cls: frozenset(field.name for field in fields(cls)) for cls in (Line, Excerpt)}
+_ENVIRONMENT = _Environment(
     undefined=StrictUndefined,
     autoescape=False,  # prompts are plain text; what is inserted was made inert before
     trim_blocks=True,

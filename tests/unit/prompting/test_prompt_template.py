@@ -76,11 +76,19 @@ def test_any_text_is_inserted_unchanged(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["{{ word.__class__.__mro__ }}", "{{ ''.__class__ }}", "{{ word.format.__globals__ }}"]
+    "source",
+    [
+        "{{ word.__class__.__mro__ }}",
+        "{{ ''.__class__ }}",
+        "{{ word.format.__globals__ }}",
+        "{{ text.lines[0].__class__ }}",
+        "{{ text.__init__.__globals__ }}",
+        "{{ text.lines[0].token.__class__ }}",
+    ],
 )
 def test_a_template_cannot_reach_into_python(source: str) -> None:
     with pytest.raises(BadTemplate, match="a/b@1"):
-        template(MessageTemplate("user", source, None)).render({"word": "a"})
+        template(MessageTemplate("user", source, None)).render({"word": "a", "text": excerpt(["a"], [1])})
 
 
 @pytest.mark.parametrize(
