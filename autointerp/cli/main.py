@@ -74,7 +74,7 @@ def run(
     json_out: JsonFlag = False,
 ) -> None:
     """Start a job, or go on with one that was interrupted: what the ledger knows is not asked again."""
-    from autointerp.jobs import check_server, once_more, run_job
+    from autointerp.jobs import check_server, once_more, run_to_summary
     from autointerp.results import failures, show_text, summarise
 
     loaded = _loaded(job, llm, units)
@@ -84,11 +84,11 @@ def run(
     again = once_more(loaded, folder) if only_unscored else loaded
     if again is None:
         complain(f"autointerp: nothing failed in {folder}, so nothing is asked again")
+        summary = summarise(folder, places=20)
     else:
-        run_job(again, job.parent, folder, max_cost)
-    summary = summarise(folder, places=None if json_out else 20)
+        summary = run_to_summary(again, job.parent, folder, max_cost)
     if json_out:
-        print_json(summary)
+        print_json(summarise(folder))
     else:
         print_text(show_text(summary, rows=20))
         print_text(f"\nreport   {folder / 'report.html'}\nfigures  {folder / 'figures'}")

@@ -4,7 +4,7 @@ from autointerp.jobs.again import once_more
 from autointerp.jobs.job import Job, load_job, save_job
 from autointerp.jobs.overrides import check_server, on_model
 from autointerp.jobs.plan_job import plan_job, plan_text
-from autointerp.jobs.run import run_job
+from autointerp.jobs.run import run_job, run_to_summary
 
 __all__ = [
     "Job",
@@ -15,5 +15,6 @@ __all__ = [
     "plan_job",
     "plan_text",
     "run_job",
+    "run_to_summary",
     "save_job",
 ]

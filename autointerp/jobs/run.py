@@ -33,7 +33,7 @@ from autointerp.records import ContextStore, split_unit
 from autointerp.results import Finished, Measured, RunWriter, detail, prepare_folder
 from autointerp.types import Explanation, Role, Scored, UnitId, UnitRecord, Unscored
 
-__all__ = ["UNITS_PER_CALL", "run_job"]
+__all__ = ["UNITS_PER_CALL", "run_job", "run_to_summary"]
 
 T = TypeVar("T")
 
@@ -68,7 +68,14 @@ class _Asked:
 
 
 def run_job(job: Job, base: Path, folder: Path, max_cost_usd: float | None = None) -> Path:
-    """Runs a job whose paths are relative to `base`, writes the run's folder (autointerp.results) and returns it.
+    """As `run_to_summary`, and returns the run's folder."""
+    run_to_summary(job, base, folder, max_cost_usd)
+    return folder
+
+
+def run_to_summary(job: Job, base: Path, folder: Path, max_cost_usd: float | None = None) -> dict[str, Any]:
+    """Runs a job whose paths are relative to `base`, writes the run's folder and returns its summary with the first
+    places only (autointerp.results).
 
     max_cost_usd: what this run may spend; None: what the job says. Raises BadJob and BadStore before anything is asked
     of a model; ProviderRefused and Unsupported stop the job, and BudgetExceeded once the rest would cost too much.
@@ -84,8 +91,7 @@ def run_job(job: Job, base: Path, folder: Path, max_cost_usd: float | None = Non
         save_job(job, base, folder)
         presets = [task.preset for task in tasks]
         described = job.model_dump(mode="json")
-        writer.finish(Finished(described, presets, stores.all(), asked.account, asked.plan))
-    return folder
+        return writer.finish(Finished(described, presets, stores.all(), asked.account, asked.plan))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,10 +18,11 @@ from autointerp.errors import BadInput
 from autointerp.results.spool import Spool
 from autointerp.types import ActivationRecord, Explanation, Role, Simulation, UnitRecord, UnitStatistics, Unscored
 
-__all__ = ["DetailLines", "detail", "read_details"]
+__all__ = ["DetailLines", "Head", "detail", "read_details", "read_heads"]
 
 
 # What a line holds, as `detail` writes it.
+_AFTER_HEAD = ',"explanation":'
 _KEYS = frozenset({"unit", "kind", "index", "preset", "role", "explanation", "scale", "statistics", "records"})
 
 
@@ -117,20 +120,62 @@ class DetailLines:
                 packed.write(line + b"\n")
 
 
-def _checked(line: Any) -> dict[str, Any]:
-    if not isinstance(line, dict) or not set(line) >= _KEYS:
-        raise ValueError("a line does not describe a unit")
-    return line
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a line is about."""
+
+    unit: str
+    kind: str
+    preset: str
+    role: str
 
 
-def read_details(folder: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a run's units.jsonl.gz. Raises BadInput where there are none to read."""
+_HEAD_KEYS = frozenset(one.name for one in fields(Head))
+
+
+def read_heads(folder: Path) -> Iterator[Head]:
+    """What the lines of a run's units.jsonl.gz are about: most of a line is contexts, which are not looked at.
+
+    Raises BadInput as `read_details` does.
+    """
+    for head, _ in _lines(folder):
+        yield head
+
+
+def read_details(folder: Path, wanted: Callable[[Head], bool] | None = None) -> Iterator[dict[str, Any]]:
+    """The lines of a run's units.jsonl.gz, or those wanted. Raises BadInput where there are none to read."""
+    for head, line in _lines(folder):
+        if wanted is None or wanted(head):
+            yield line()
+
+
+def _lines(folder: Path) -> Iterator[tuple[Head, Callable[[], dict[str, Any]]]]:
+    """What each line is about, and the line itself where it is called for."""
     path = folder / "units.jsonl.gz"
     if not path.is_file():
         raise BadInput(f"{folder} holds no units.jsonl.gz: give the folder of a finished run")
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            for line in file:
-                yield _checked(json.loads(line))
+            for text in file:
+                yield _head(text), partial(_whole, text)
     except (OSError, EOFError, ValueError) as error:
         raise BadInput(f"{path} is damaged ({error}): run the job again") from error
+
+
+def _head(text: str) -> Head:
+    """From what comes before the explanation, where all of it does, as in a line that `DetailLines` wrote.
+
+    Within a text a quote is an escaped one, so the first bare `"explanation"` is the key.
+    """
+    before, found, _ = text.partition(_AFTER_HEAD)
+    head = json.loads(before + "}") if found else {}
+    if not set(head) >= _HEAD_KEYS:
+        head = _whole(text)
+    return Head(**{name: head[name] for name in _HEAD_KEYS})
+
+
+def _whole(text: str) -> dict[str, Any]:
+    line = json.loads(text)
+    if not isinstance(line, dict) or not set(line) >= _KEYS:
+        raise ValueError("a line does not describe a unit")
+    return line

@@ -12,10 +12,10 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from autointerp.results.details import Head
 from autointerp.results.standing import Standing
 from autointerp.types import Role
 
@@ -44,17 +44,17 @@ def notable(ranking: Standing, limit: int) -> set[str]:
     return {ranking.unit[number].as_py() for number in numbers}
 
 
-def sampled(details: Iterable[Mapping[str, Any]]) -> Sampled:
+def sampled(heads: Iterable[Head]) -> Sampled:
     """Every unit of a run that has no more than `LIMIT`, else `SAMPLE` of them: as many of each protocol, and of each
-    group of a protocol. details: the lines of units.jsonl.gz."""
+    group of a protocol. heads: of the lines of units.jsonl.gz."""
     groups: dict[tuple[str, str, str], list[tuple[int, str]]] = {}
     n_units = 0
-    for line in details:
-        if line["role"] == Role.OTHER_EXPLANATION.value:
+    for head in heads:
+        if head.role == Role.OTHER_EXPLANATION.value:
             continue
         n_units += 1
-        heap = groups.setdefault((line["preset"], line["role"], line["kind"]), [])
-        heapq.heappush(heap, (-_drawn(line["unit"]), line["unit"]))
+        heap = groups.setdefault((head.preset, head.role, head.kind), [])
+        heapq.heappush(heap, (-_drawn(head.unit), head.unit))
         if len(heap) > LIMIT:
             heapq.heappop(heap)
     presets = Counter(preset for preset, _, _ in groups)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from autointerp.results.costs import cost_words, plan_words
-from autointerp.results.details import read_details
+from autointerp.results.details import read_details, read_heads
 from autointerp.results.excerpt import LIMIT, SAMPLE, notable, sampled
 from autointerp.results.manifest import read_manifest
 from autointerp.results.reading import score_batches
@@ -85,7 +85,7 @@ class _Shown:
 
 
 def _shown(folder: Path, scorers: Mapping[str, str], summary: Mapping[str, Any]) -> _Shown:
-    sample = sampled(read_details(folder))
+    sample = sampled(read_heads(folder))
     places = [place for ranking in summary["rankings"].values() for place in ranking[:PLACES]]
     if sample.n_units <= LIMIT:
         return _Shown(sample.chosen, places, None)
@@ -125,10 +125,8 @@ def _units(folder: Path, shown: Mapping[str, set[str]]) -> list[dict[str, Any]]:
     """One entry per unit and preset: what was said of it, every score it got, and the contexts behind its own."""
     scores = _scores_of(folder, set().union(*shown.values()))
     units: dict[tuple[str, str], dict[str, Any]] = {}
-    for line in read_details(folder):
+    for line in read_details(folder, lambda head: head.unit in shown.get(head.preset, ())):
         key = (line["unit"], line["preset"])
-        if line["unit"] not in shown.get(line["preset"], ()):
-            continue
         entry = units.setdefault(key, {"unit": line["unit"], "kind": line["kind"], "index": line["index"]})
         entry["preset"] = line["preset"]
         entry["scores"] = [one for one in scores[line["unit"]] if one["scorer"].startswith(line["preset"] + ".")]

@@ -6,12 +6,14 @@ import base64
 import gzip
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autointerp.results import excerpt, report
+from autointerp.results.details import Head
 from autointerp.results.excerpt import notable, sampled
 from autointerp.results.report import write_report
 from autointerp.results.standing import standing
@@ -103,16 +105,20 @@ def test_a_page_that_holds_all_units_says_nothing_of_limits(folder: Path, monkey
     assert "are shown here" not in text
 
 
+def head(one: Mapping[str, Any]) -> Head:
+    return Head(one["unit"], one["kind"], one["preset"], one["role"])
+
+
 def test_the_sample_holds_every_group_and_depends_on_names_alone() -> None:
     lines = [line(n) for n in range(3000)] + [line(n, Role.SHUFFLED_WEIGHTS) for n in range(20)]
     lines += [{**line(n), "preset": "tm"} for n in range(600)]
-    found, again = sampled(lines), sampled(lines[::-1])
+    found, again = sampled(map(head, lines)), sampled(map(head, lines[::-1]))
     assert found == again
     assert found.n_units == 3620
     groups = [(one["preset"], one["role"], one["kind"]) for one in lines if one["unit"] in found.chosen[one["preset"]]]
     assert set(groups) == {(one["preset"], one["role"], one["kind"]) for one in lines}
     assert sum(len(chosen) for chosen in found.chosen.values()) <= excerpt.SAMPLE
-    few = sampled(lines[:40])
+    few = sampled(map(head, lines[:40]))
     assert few.chosen["openai"] == {one["unit"] for one in lines[:40]}
 
 

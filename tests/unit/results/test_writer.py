@@ -21,7 +21,7 @@ from autointerp import registry
 from autointerp.errors import BadInput
 from autointerp.records import ContextStore
 from autointerp.results import Finished, Measured, RunWriter, read_details, read_scores, spool, summarise, tables
-from autointerp.results.details import detail
+from autointerp.results.details import Head, detail, read_heads
 from autointerp.results.manifest import read_manifest
 from autointerp.results.reading import score_batches
 from autointerp.types import Interval, Kind, Provenance, Reason, Role, Score, Scored, UnitId, Unscored
@@ -144,7 +144,11 @@ def test_what_was_written_is_what_is_read(run: Path) -> None:
     frame = read_scores(run)
     assert len(frame) == len(rows()) == 72
     assert list(read_scores(run, ["value", "unit"]).columns) == ["value", "unit"]
-    assert len(list(read_details(run))) == 48
+    details = list(read_details(run))
+    assert len(details) == 48
+    heads = list(read_heads(run))
+    assert heads == [Head(one["unit"], one["kind"], one["preset"], one["role"]) for one in details]
+    assert list(read_details(run, lambda head: head == heads[7])) == [details[7]]
     manifest = read_manifest(run)
     assert manifest["models"] == [{"provider": "openai", "asked": "m", "served": "m-1"}]
     assert manifest["prompts"] == {"simulate@1": "hash"}
@@ -158,6 +162,20 @@ def test_what_was_written_is_what_is_read(run: Path) -> None:
         "openai.simulation/explanation/feature": {"attempted": 12, "scored": 12, "unscored": {}},
         "openai.simulation/explanation/neuron": {"attempted": 12, "scored": 12, "unscored": {}},
     }
+
+
+def test_what_a_line_is_about_is_read_whatever_its_texts_say_and_whichever_way_it_is_written(tmp_path: Path) -> None:
+    hostile = {**lines()[0], "unit": 'a","explanation":{"text":"b/1', "preset": ',"explanation":'}
+    for separators in ((",", ":"), (", ", ": ")):
+        for line in (hostile, dict(reversed(hostile.items()))):
+            with gzip.open(tmp_path / "units.jsonl.gz", "wt", encoding="utf-8") as file:
+                file.write(json.dumps(line, separators=separators) + "\n")
+            assert list(read_heads(tmp_path)) == [Head(hostile["unit"], line["kind"], hostile["preset"], line["role"])]
+    for damaged in ('{"unit":"a","explanation":1}', '["unit"]', '{"unit":"a"'):
+        with gzip.open(tmp_path / "units.jsonl.gz", "wt", encoding="utf-8") as file:
+            file.write(damaged + "\n")
+        with pytest.raises(BadInput, match="damaged"):
+            list(read_heads(tmp_path))
 
 
 @pytest.mark.usefixtures("no_figures")
