@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True, help="Look into a ledger of LLM calls, export, import, verify and prune it.")
 
+_COUNTS = ("answered", "failed", "repeated", "prompt_tokens", "cached_prompt_tokens", "completion_tokens")
 _LISTED = 5  # keys named where a prefix fits several
 
 Address = Annotated[
@@ -86,7 +87,7 @@ def verify(ledger: Address, json_out: JsonFlag = False) -> None:
 
     def checked(opened: Ledger) -> dict[str, Any]:
         held = opened.statistics()
-        return {"ledger": opened.name, "calls": held.answered + held.failed, "problems": opened.verify()}
+        return {"ledger": opened.name, "calls": held.calls, "problems": opened.verify()}
 
     found = _with(ledger, checked)
     _print(found, json_out, _problems_text)
@@ -139,20 +140,22 @@ def _print(document: dict[str, Any], as_json: bool, text: Callable[[dict[str, An
 
 
 def _document(held: LedgerStatistics) -> dict[str, Any]:
-    return {"answered": held.answered, "failed": held.failed, "models": [_model(one) for one in held.models]}
+    counts = {"answered": held.answered, "failed": held.failed, "repeated": held.repeated}
+    return {**counts, "models": [_model(one) for one in held.models]}
 
 
 def _model(one: ModelStatistics) -> dict[str, Any]:
-    """cost_usd: of the answered calls whose cost is known, or None where none is; unpriced: the others."""
+    """As `ModelStatistics` says."""
     return {
         "provider": one.provider,
         "model": one.model,
         "answered": one.answered,
         "failed": one.failed,
+        "repeated": one.repeated,
         "prompt_tokens": one.usage.prompt_tokens,
         "completion_tokens": one.usage.completion_tokens,
         "cached_prompt_tokens": one.usage.cached_prompt_tokens,
-        "cost_usd": None if one.unpriced == one.answered else one.cost_usd,
+        "cost_usd": one.cost_usd,
         "unpriced": one.unpriced,
     }
 
@@ -163,6 +166,7 @@ def _table(document: Mapping[str, Any]) -> str:
         "model",
         "answered",
         "failed",
+        "repeated",
         "prompt tokens",
         "cached",
         "completion",
@@ -171,9 +175,9 @@ def _table(document: Mapping[str, Any]) -> str:
     )
     rows: list[tuple[str, ...]] = [header]
     for one in document["models"]:
-        counts = [one[name] for name in ("answered", "failed", "prompt_tokens", "cached_prompt_tokens")]
+        counts = [one[name] for name in _COUNTS]
         cost = "–" if one["cost_usd"] is None else f"{one['cost_usd']:,.4f}"
-        numbers = [*(f"{count:,}" for count in (*counts, one["completion_tokens"])), cost, f"{one['unpriced']:,}"]
+        numbers = [*(f"{count:,}" for count in counts), cost, f"{one['unpriced']:,}"]
         rows.append((inert(one["provider"]), inert(one["model"]), *numbers))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [

@@ -3,17 +3,19 @@
 A file of SQLite or a PostgreSQL database (`open_database`): what `Ledger.record` has returned for survives a kill and a
 loss of power. Calls that end together are committed together, because it is the synchronisation that takes the time.
 
-    calls   key, provider, model, status ("answered" or "failed"), request and reply (canonical JSON), error, usage,
-            cost_usd, asked_at (UTC), seconds, batch (the vendor's id of the batch that brought it; none: a live call)
+    calls   key, provider, model, status ("answered", "failed" or "repeated"), request and reply (canonical JSON),
+            error, usage, cost_usd, asked_at (UTC), seconds, batch (the vendor's id of the batch that brought it; none:
+            a live call)
 
 A key has at most one answered call (the first recorded stays) and any number of failed ones, which answer nothing.
-That holds for several processes on one ledger, too: who records a second answer is given the first.
+That holds for several processes on one ledger, too: who records a second answer is given the first, and the second,
+which was paid as well, is kept as "repeated" (see `ledger_repeats`), which answers nothing either.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
@@ -36,6 +38,7 @@ from autointerp.protocols import Reply, Request, request_key
 from autointerp.providers.gathering import Gathered
 from autointerp.providers.ledger_batches import BatchTable
 from autointerp.providers.ledger_database import open_database
+from autointerp.providers.ledger_repeats import REPEATED, REPLIED, repeats
 from autointerp.providers.ledger_statistics import EVERY_CALL, LedgerStatistics, Selection, statistics_of, stored_time
 from autointerp.providers.ledger_tables import calls, storable
 from autointerp.providers.wire import (
@@ -175,11 +178,14 @@ class Ledger:
             return list(connection.execute(query).scalars())
 
     def insert(self, rows: Iterable[Mapping[str, Any]]) -> int:
-        """Adds calls read from an export in one transaction; known ones stay as they are. Returns how many were new."""
+        """Adds calls read from an export in one transaction. Returns how many were new.
+
+        Known ones stay as they are; of a request that another call has answered, the answer is added as repeated.
+        """
         new, remaining = 0, iter(rows)
         with self._alone() as connection:
             while batch := list(islice(remaining, _CHUNK)):
-                new += self._database.insert(connection, batch)
+                new += self._added(connection, batch)
         return new
 
     def verify(self) -> list[str]:
@@ -224,12 +230,24 @@ class Ledger:
         return [found.get(key) for key in keys]
 
     def _write(self, rows: list[Mapping[str, Any]]) -> list[str | None]:
-        """Commits calls; for each one, the reply that was there before it."""
+        """Commits calls; for each one, the reply that was there before it. That there is one is rare: it costs more."""
         with self._database.explained():
             if self._database.record(rows) == len(rows):
                 return [None] * len(rows)
+            with self._database.engine.connect() as connection:
+                seconds = repeats(connection, rows)
+            if seconds:
+                self._database.record(seconds)
             found = self._database.replies([row["key"] for row in rows if row["status"] == "answered"])
-        return [found[row["key"]] if row["status"] == "answered" else None for row in rows]
+        return [found.get(row["key"]) if row["status"] == "answered" else None for row in rows]
+
+    def _added(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
+        firsts = [row for row in rows if row["status"] != REPEATED]
+        new = self._database.insert(connection, firsts) if firsts else 0
+        if new == len(rows):
+            return new
+        seconds = repeats(connection, rows)
+        return new + (self._database.insert(connection, seconds) if seconds else 0)
 
     def _landed(self, key: str, task: asyncio.Task[Reply]) -> None:
         del self._in_flight[key]
@@ -250,7 +268,7 @@ def _flaw(row: RowMapping) -> str | None:
         return f"its request has the key {key}"
     if storable(request.model) != row["model"]:
         return "its request is to another model"
-    if (row["status"] == "answered") != (row["reply"] is not None):
+    if (row["status"] in REPLIED) != (row["reply"] is not None):
         return f"its status {row['status']!r} does not fit its reply"
     return None
 

@@ -21,6 +21,7 @@ from sqlalchemy import RowMapping
 from autointerp.errors import BadInput
 from autointerp.protocols import request_key
 from autointerp.providers.ledger import Ledger
+from autointerp.providers.ledger_repeats import REPLIED
 from autointerp.providers.ledger_statistics import stored_time
 from autointerp.providers.ledger_tables import FORMAT, calls, storable
 from autointerp.providers.wire import canonical_json, reply_from_json, request_from_json
@@ -54,7 +55,7 @@ def export_jsonl(ledger: Ledger, path: str | Path) -> int:
 
 
 def import_jsonl(ledger: Ledger, path: str | Path) -> int:
-    """Adds the calls of an export, all or none; known ones stay as they are. Returns how many were new.
+    """Adds the calls of an export, all or none; see `Ledger.insert`. Returns how many were new.
 
     Raises BadInput naming the line where the file is missing, damaged, of another version, or holds a call whose key is
     not that of its request.
@@ -121,7 +122,7 @@ def _row(body: Any) -> Mapping[str, Any]:
     for name in _DOCUMENTS:
         row[name] = None if row[name] is None else canonical_json(row[name])
     _check_columns(row)
-    if (row["reply"] is None) == (row["status"] == "answered") or row["status"] not in ("answered", "failed"):
+    if (row["reply"] is None) == (row["status"] in REPLIED) or row["status"] not in (*REPLIED, "failed"):
         raise ValueError(f"status {row['status']!r} does not fit the reply")
     if row["reply"] is not None:
         reply_from_json(row["reply"])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 
+from autointerp.providers.ledger_repeats import REPEATED, REPLIED
 from autointerp.providers.ledger_tables import calls
 from autointerp.types import Usage
 
@@ -15,15 +17,19 @@ __all__ = ["EVERY_CALL", "LedgerStatistics", "ModelStatistics", "Selection", "st
 
 @dataclass(frozen=True, slots=True)
 class ModelStatistics:
-    """Calls of one model. usage: of the answered ones. cost_usd: sum of the known costs, of failed calls too (one whose
-    answer could not be used is billed all the same); unpriced: answered calls without one."""
+    """Calls of one model. repeated: answers to a request that had one. usage: of answered and repeated calls.
+
+    cost_usd: sum of the known costs, of failed calls too (one whose answer could not be used is billed all the same),
+    None where none is known; unpriced: answered and repeated calls without one.
+    """
 
     provider: str
     model: str
     answered: int
     failed: int
+    repeated: int
     usage: Usage
-    cost_usd: float
+    cost_usd: float | None
     unpriced: int
 
 
@@ -40,6 +46,15 @@ class LedgerStatistics:
     @property
     def failed(self) -> int:
         return sum(model.failed for model in self.models)
+
+    @property
+    def repeated(self) -> int:
+        return sum(model.repeated for model in self.models)
+
+    @property
+    def calls(self) -> int:
+        """All of them."""
+        return self.answered + self.failed + self.repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +86,27 @@ def stored_time(time: datetime) -> str:
 
 def statistics_of(connection: Connection, selection: Selection) -> LedgerStatistics:
     """Counts, tokens and known costs of the selected calls."""
-    answered = calls.c.status == "answered"
+    replied = calls.c.status.in_(REPLIED)
     counts = [
-        func.count().filter(condition)
-        for condition in (answered, calls.c.status == "failed", answered & calls.c.cost_usd.is_(None))
+        *(func.count().filter(calls.c.status == status) for status in ("answered", "failed", REPEATED)),
+        func.count().filter(replied & calls.c.cost_usd.is_(None)),
     ]
     sums = [
-        func.coalesce(func.sum(column).filter(answered), 0)
+        func.coalesce(func.sum(column).filter(replied), 0)
         for column in (calls.c.prompt_tokens, calls.c.completion_tokens, calls.c.cached_prompt_tokens)
     ]
-    sums.append(func.coalesce(func.sum(calls.c.cost_usd), 0))
     by = (calls.c.provider, calls.c.model)
-    rows = connection.execute(select(*by, *counts, *sums).where(selection.condition()).group_by(*by).order_by(*by))
+    query = select(*by, *counts, *sums, func.sum(calls.c.cost_usd))
+    rows = connection.execute(query.where(selection.condition()).group_by(*by).order_by(*by))
     return LedgerStatistics(
         tuple(
-            ModelStatistics(provider, model, good, bad, Usage(*map(int, tokens)), float(cost), unpriced)
-            for provider, model, good, bad, unpriced, *tokens, cost in rows
+            ModelStatistics(
+                provider, model, answered, failed, repeated, Usage(*map(int, tokens)), _known(cost), unpriced
+            )
+            for provider, model, answered, failed, repeated, unpriced, *tokens, cost in rows
         )
     )
+
+
+def _known(cost: Any) -> float | None:
+    return None if cost is None else float(cost)

@@ -19,8 +19,8 @@ from autointerp.protocols import ChatReply, ChatRequest, Message, request_key
 from autointerp.providers.ledger import Ledger
 from autointerp.types import Usage
 
-NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 TOGETHER = 8
+COST_USD = 0.25
 
 
 def request(number: int) -> ChatRequest:
@@ -38,7 +38,7 @@ def say(line: str) -> None:
 
 async def record(ledger: Ledger, word: str, number: int, size: int) -> None:
     stands = await ledger.record(
-        "p", request(number), reply(word, number, size), asked_at=NOON, seconds=0.1, cost_usd=None
+        "p", request(number), reply(word, number, size), asked_at=datetime.now(UTC), seconds=0.1, cost_usd=COST_USD
     )
     assert isinstance(stands, ChatReply)
     say(f"{request_key('p', request(number))} {stands.text.split()[0]}")

@@ -85,6 +85,7 @@ def test_show_counts_by_model(run: Run, address: str) -> None:
         "model": "chat-model",
         "answered": 1,
         "failed": 1,
+        "repeated": 0,
         "prompt_tokens": 7,
         "completion_tokens": 3,
         "cached_prompt_tokens": 2,
@@ -94,9 +95,22 @@ def test_show_counts_by_model(run: Run, address: str) -> None:
     assert (echo["cost_usd"], echo["unpriced"]) == (None, 1)  # not known is not nothing
     _, out, _ = run("show", address)
     assert [line.split() for line in out.splitlines()[2:]] == [
-        ["p", "chat-model", "1", "1", "7", "2", "3", "0.2500", "0"],
-        ["p", "echo-model", "1", "0", "9", "0", "0", "–", "1"],
+        ["p", "chat-model", "1", "1", "0", "7", "2", "3", "0.2500", "0"],
+        ["p", "echo-model", "1", "0", "0", "9", "0", "0", "–", "1"],
     ]
+
+
+def test_an_answer_that_came_second_is_shown_and_counted(run: Run, address: str) -> None:
+    asyncio.run(fill(address))  # as another process that asked the same
+    chat = document(run("show", address, "--json"))["models"][0]
+    assert (chat["answered"], chat["failed"], chat["repeated"], chat["cost_usd"]) == (1, 2, 1, 0.5)
+    assert (chat["prompt_tokens"], chat["unpriced"]) == (14, 0)
+    found = document(run("show", address, "--key", request_key("p", CHAT), "--json"))
+    assert [call["status"] for call in found["calls"]] == ["answered", "failed", "failed", "repeated"]
+    _, out, _ = run("show", address, "--key", request_key("p", CHAT))
+    assert out.count("\nrepeated, asked at ") == 1
+    assert document(run("verify", address, "--json"))["calls"] == 6
+    assert document(run("prune", address, "--model", "chat-model", "--json"))["repeated"] == 1
 
 
 def test_one_call_in_full_does_nothing_to_a_terminal(run: Run, address: str) -> None:

@@ -54,7 +54,7 @@ async def test_a_known_answer_is_not_replaced_by_an_import(ledger: Ledger, tmp_p
         await other.record("p", chat_request(), chat_reply("theirs"), asked_at=NOON + timedelta(1), seconds=1)
         export_jsonl(other, tmp_path / "theirs.jsonl")
     await ledger.record("p", chat_request(), chat_reply("ours"), asked_at=NOON, seconds=1)
-    assert import_jsonl(ledger, tmp_path / "theirs.jsonl") == 0
+    assert import_jsonl(ledger, tmp_path / "theirs.jsonl") == 1  # a second payment
     assert ledger.get(request_key("p", chat_request())) == chat_reply("ours")
 
 

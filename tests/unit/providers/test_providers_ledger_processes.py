@@ -13,6 +13,7 @@ from support import ledger_writer
 from support.ledgers import Place, acknowledged, standing, start, writer
 
 from autointerp.protocols import request_key
+from autointerp.providers.ledger import Ledger
 
 
 async def test_two_processes_that_make_and_fill_one_ledger(place: Place) -> None:
@@ -26,6 +27,10 @@ async def test_two_processes_that_make_and_fill_one_ledger(place: Place) -> None
     assert set(held) == {request_key("p", ledger_writer.request(number)) for number in range(600)}
     assert [acknowledged(output) for output, _ in outputs] == [held, held]
     assert set(held.values()) <= {"one", "two"}  # on a busy machine one of them may do all the work
+    async with Ledger(address) as ledger:
+        [model] = ledger.statistics().models
+    assert (model.answered, model.repeated) == (600, 600)  # each process paid for every one
+    assert model.cost_usd == 1200 * ledger_writer.COST_USD
 
 
 async def test_a_process_that_is_killed_while_another_goes_on(place: Place) -> None:
