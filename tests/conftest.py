@@ -1,12 +1,14 @@
-"""Settings that hold for every test, and the PostgreSQL server of those that need one."""
+"""Settings that hold for every test, the PostgreSQL server of those that need one, and where ledgers are."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.ledgers import Files, Place, Schemas
 from support.postgres import PostgresServer, postgres_binaries, running_postgres
 
 # A busy machine is not a failure: no test is timed. The examples are the same in every run, so that red means a change.
@@ -29,3 +31,9 @@ def postgres(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -
     """The server, its password in the environment."""
     monkeypatch.setenv("PGPASSWORD", postgres_server.password)
     return postgres_server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Where a test's ledgers are; each test runs once for each."""
+    return Files(tmp_path) if request.param == "sqlite" else Schemas(request.getfixturevalue("postgres"))

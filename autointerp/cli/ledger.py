@@ -1,41 +1,34 @@
-"""`autointerp ledger`: look into a ledger, carry it elsewhere, check it, delete from it."""
+"""`autointerp ledger`: look into a ledger, carry it elsewhere, check it, delete from it, give up its batches."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autointerp.cli.output import JsonFlag, inert, print_json, print_text
+from autointerp.cli import ledger_batches
+from autointerp.cli.opened_ledger import Address, with_ledger
+from autointerp.cli.output import JsonFlag, inert, print_result, table
 from autointerp.errors import BadInput, LedgerError
 
 if TYPE_CHECKING:
     from autointerp.providers import Ledger, LedgerStatistics, ModelStatistics
 
-T = TypeVar("T")
-app = typer.Typer(no_args_is_help=True, help="Look into a ledger of LLM calls, export, import, verify and prune it.")
+app = typer.Typer(
+    no_args_is_help=True, help="Look into a ledger of LLM calls and its batches, export, import, verify and prune it."
+)
 
 _COUNTS = ("answered", "failed", "repeated", "prompt_tokens", "cached_prompt_tokens", "completion_tokens")
 _LISTED = 5  # keys named where a prefix fits several
 
-Address = Annotated[
-    str,
-    typer.Argument(
-        metavar="LEDGER",
-        help="A ledger's file, or postgresql://USER@HOST/DATABASE with the password in PGPASSWORD.",
-        show_default=False,
-    ),
-]
-
 
 @app.callback()
 def _room() -> None:
-    """Look into a ledger of LLM calls, export, import, verify and prune it."""
+    """Look into a ledger of LLM calls, carry it, check it, delete from it."""
 
 
 @app.command(epilog="Example: autointerp ledger show ledger.sqlite --key 3fa9")
@@ -48,11 +41,11 @@ def show(
 ) -> None:
     """Print what a ledger holds by model; or with --key one request and all that came of it."""
     if key is not None:
-        calls = _with(ledger, lambda opened: _calls(opened, key))
-        _print({"key": calls[0]["key"], "calls": calls}, json_out, _calls_text)
+        calls = with_ledger(ledger, lambda opened: _calls(opened, key))
+        print_result({"key": calls[0]["key"], "calls": calls}, json_out, _calls_text)
         return
-    found = _with(ledger, lambda opened: {"ledger": opened.name, **_document(opened.statistics())})
-    _print(found, json_out, lambda document: f"{document['ledger']}\n{_table(document)}")
+    found = with_ledger(ledger, lambda opened: {"ledger": opened.name, **_document(opened.statistics())})
+    print_result(found, json_out, lambda document: f"{document['ledger']}\n{_table(document)}")
 
 
 @app.command(epilog="Example: autointerp ledger export ledger.sqlite ledger.jsonl.gz")
@@ -64,8 +57,8 @@ def export(
     """Write all calls as lines of JSON. Equal ledgers give equal bytes, whatever database holds them."""
     from autointerp.providers import export_jsonl
 
-    count = _with(ledger, lambda opened: export_jsonl(opened, file))
-    _print({"path": str(file), "calls": count}, json_out, lambda _: f"{count:,} calls written to {file}")
+    count = with_ledger(ledger, lambda opened: export_jsonl(opened, file))
+    print_result({"path": str(file), "calls": count}, json_out, lambda _: f"{count:,} calls written to {file}")
 
 
 @app.command("import", epilog="Example: autointerp ledger import ledger.sqlite ledger.jsonl.gz")
@@ -74,11 +67,14 @@ def import_(
     file: Annotated[Path, typer.Argument(help="An export of a ledger.", show_default=False)],
     json_out: JsonFlag = False,
 ) -> None:
-    """Add the calls of an export, all or none; what is known stays as it is. A ledger that is not there is made."""
+    """Add the calls of an export, all or none. A ledger that is not there is made.
+
+    What is known stays as it is; another answer to a request that has one is kept as repeated, for what it cost.
+    """
     from autointerp.providers import import_jsonl
 
-    new = _with(ledger, lambda opened: import_jsonl(opened, file), create=True)
-    _print({"path": str(file), "new": new}, json_out, lambda _: f"{new:,} calls were new")
+    new = with_ledger(ledger, lambda opened: import_jsonl(opened, file), create=True)
+    print_result({"path": str(file), "new": new}, json_out, lambda _: f"{new:,} calls were new")
 
 
 @app.command(epilog="Example: autointerp ledger verify ledger.sqlite")
@@ -89,8 +85,8 @@ def verify(ledger: Address, json_out: JsonFlag = False) -> None:
         held = opened.statistics()
         return {"ledger": opened.name, "calls": held.calls, "problems": opened.verify()}
 
-    found = _with(ledger, checked)
-    _print(found, json_out, _problems_text)
+    found = with_ledger(ledger, checked)
+    print_result(found, json_out, _problems_text)
     if found["problems"]:
         wrong = len(found["problems"])
         raise LedgerError(f"{found['ledger']}: {wrong} found wrong: import an export into a new ledger, or prune it")
@@ -117,26 +113,13 @@ def prune(
         raise BadInput("which calls? Give one or more of --model, --older-than and --failed")
     before = None if older_than is None else datetime.now(UTC) - timedelta(days=older_than)
     chosen = Selection(model, before, failed)
-    found = _with(ledger, lambda opened: _document(opened.prune(chosen) if yes else opened.statistics(chosen)))
+    found = with_ledger(ledger, lambda opened: _document(opened.prune(chosen) if yes else opened.statistics(chosen)))
     heading = "deleted:" if yes else "would be deleted (--yes deletes):"
-    _print({"deleted": yes, **found}, json_out, lambda document: f"{heading}\n{_table(document)}")
+    print_result({"deleted": yes, **found}, json_out, lambda document: f"{heading}\n{_table(document)}")
 
 
-def _with(address: str, work: Callable[[Ledger], T], *, create: bool = False) -> T:
-    from autointerp.providers import Ledger
-
-    async def opened() -> T:
-        async with Ledger(address, create=create) as ledger:
-            return work(ledger)
-
-    return asyncio.run(opened())
-
-
-def _print(document: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
-    if as_json:
-        print_json(document)
-    else:
-        print_text(text(document))
+app.command("batches", epilog="Example: autointerp ledger batches ledger.sqlite")(ledger_batches.batches)
+app.command("forget", epilog="Example: autointerp ledger forget ledger.sqlite 3fa9c2d1 --yes")(ledger_batches.forget)
 
 
 def _document(held: LedgerStatistics) -> dict[str, Any]:
@@ -178,16 +161,8 @@ def _table(document: Mapping[str, Any]) -> str:
         counts = [one[name] for name in _COUNTS]
         cost = "–" if one["cost_usd"] is None else f"{one['cost_usd']:,.4f}"
         numbers = [*(f"{count:,}" for count in counts), cost, f"{one['unpriced']:,}"]
-        rows.append((inert(one["provider"]), inert(one["model"]), *numbers))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if at < 2 else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return "\n".join(lines) if document["models"] else "no calls"
+        rows.append((one["provider"], one["model"], *numbers))
+    return table(rows, left=frozenset({0, 1})) if document["models"] else "no calls"
 
 
 def _problems_text(found: Mapping[str, Any]) -> str:

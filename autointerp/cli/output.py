@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 
-__all__ = ["JsonFlag", "complain", "inert", "print_json", "print_text"]
+__all__ = ["JsonFlag", "complain", "inert", "print_json", "print_result", "print_text", "table"]
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
@@ -35,6 +36,28 @@ def print_text(text: str) -> None:
     sys.stdout.write(
         shown.encode(encoding, "backslashreplace").decode(encoding)
     )  # what a terminal cannot show, escaped
+
+
+def print_result(document: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
+    """The document, or what `text` makes of it for a person."""
+    if as_json:
+        print_json(document)
+    else:
+        print_text(text(document))
+
+
+def table(rows: Sequence[Sequence[str]], *, left: frozenset[int]) -> str:
+    """Rows of cells, the first one the header, in columns; those numbered in `left` begin, the others end, in line."""
+    shown = [[inert(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    lines = (
+        "  ".join(
+            cell.ljust(width) if at in left else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in shown
+    )
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def complain(message: str) -> None:

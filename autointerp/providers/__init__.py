@@ -1,7 +1,15 @@
 """Who serves the LLM, and the ledger of what was asked."""
 
 from autointerp.providers.anthropic_provider import AnthropicProvider
-from autointerp.providers.batch import BatchSettings, HasBatches, InBatches
+from autointerp.providers.batch import (
+    SHORT_TOKEN,
+    BatchSettings,
+    HasBatches,
+    InBatches,
+    batch_named,
+    forget_batch,
+    forgettable,
+)
 from autointerp.providers.billing import Billing
 from autointerp.providers.budget import Budget
 from autointerp.providers.ledger import Ledger
@@ -18,6 +26,7 @@ from autointerp.providers.retries import RetryPolicy
 from autointerp.providers.scripted import ScriptedProvider
 
 __all__ = [
+    "SHORT_TOKEN",
     "Accounts",
     "AnthropicProvider",
     "BatchSettings",
@@ -42,7 +51,10 @@ __all__ = [
     "ScriptedProvider",
     "Selection",
     "Tally",
+    "batch_named",
     "export_jsonl",
+    "forget_batch",
+    "forgettable",
     "import_jsonl",
     "postgres_url",
     "price_of",

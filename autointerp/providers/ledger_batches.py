@@ -5,6 +5,8 @@
     submitted   the vendor's id is known                                      state "submitted"
     finish      its results are recorded, or it was refused: its requests     state "done" or "refused"
                 are free again
+    forget      given up, though the vendor may have run it: its requests     state "forgotten"
+                are free again
 
 A batch found as "intended" was never sent. One found as "submitting" may have been: whoever finds it looks at the
 vendor's before he submits it. Several processes may use one ledger: the requests of a batch are in no other one, and
@@ -21,7 +23,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from autointerp.protocols import Request
 from autointerp.providers.ledger_database import Database
@@ -31,7 +33,8 @@ from autointerp.providers.wire import request_from_json, request_to_json
 
 __all__ = ["SUBMITTING", "BatchRow", "BatchTable", "OpenBatch", "Registered"]
 
-INTENDED, SUBMITTING, SUBMITTED, DONE, REFUSED = "intended", "submitting", "submitted", "done", "refused"
+INTENDED, SUBMITTING, SUBMITTED = "intended", "submitting", "submitted"
+DONE, REFUSED, FORGOTTEN = "done", "refused", "forgotten"
 _OPEN = (INTENDED, SUBMITTING, SUBMITTED)
 _CHUNK = 500
 
@@ -131,15 +134,8 @@ class BatchTable:
     def claim(self, seen: OpenBatch, owner: str) -> OpenBatch | None:
         """The batch as this owner's, who may submit it now; None where somebody did, or claimed it, since `seen`."""
         now = datetime.now(UTC)
-        unchanged = (
-            (batches.c.token == seen.token)
-            & batches.c.vendor_id.is_(None)
-            & (batches.c.owner == seen.owner)
-            & (batches.c.claimed_at == stored_time(seen.claimed_at))
-            & batches.c.state.in_(_OPEN)
-        )
         values = {"owner": owner, "claimed_at": stored_time(now), "state": SUBMITTING}
-        if not self._update(unchanged, values):
+        if not self._update(_unclaimed_since(seen) & batches.c.vendor_id.is_(None), values):
             return None
         return replace(seen, owner=owner, claimed_at=now, state=SUBMITTING)
 
@@ -158,6 +154,16 @@ class BatchTable:
         with self._alone() as connection:
             connection.execute(batches.update().where(batches.c.token == token).values(**values))
             connection.execute(batch_entries.delete().where(batch_entries.c.token == token))
+
+    def forget(self, seen: OpenBatch) -> bool:
+        """Gives it up; False where it was claimed, submitted or finished since `seen`. Its requests are free then."""
+        values = {"state": FORGOTTEN, "ended_at": stored_time(datetime.now(UTC))}
+        unchanged = _unclaimed_since(seen) & (batches.c.state == seen.state)
+        with self._alone() as connection:
+            given_up = connection.execute(batches.update().where(unchanged).values(**values)).rowcount
+            if given_up:
+                connection.execute(batch_entries.delete().where(batch_entries.c.token == seen.token))
+        return bool(given_up)
 
     def vendor_ids(self) -> set[str]:
         """Every id that a vendor gave to a batch of this ledger."""
@@ -200,6 +206,16 @@ class BatchTable:
     def _reading(self) -> Iterator[Connection]:
         with self._database.explained(), self._database.engine.connect() as connection:
             yield connection
+
+
+def _unclaimed_since(seen: OpenBatch) -> ColumnElement[bool]:
+    """It is open, and nobody has claimed it since."""
+    return (
+        (batches.c.token == seen.token)
+        & (batches.c.owner == seen.owner)
+        & (batches.c.claimed_at == stored_time(seen.claimed_at))
+        & batches.c.state.in_(_OPEN)
+    )
 
 
 def _chunks(keys: Sequence[str]) -> Iterator[list[str]]:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from support.batch_vendors import Vendor, serving_vendor
+from support.batch_vendors import Fault, Vendor, serving_vendor
 from support.stores import write_store
 
 from autointerp.errors import BadJob
@@ -109,7 +110,7 @@ def test_ctrl_c_leaves_the_batch_and_the_same_command_collects_it(vendor: Vendor
     job = write_job(tmp_path / "job", "openai", vendor, batch=True)
     vendor.polls = 10**9
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # or the program would ignore it, where we do
-    program = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "autointerp.cli", "run", str(job), "--out", str(tmp_path / "job" / "run")],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -117,16 +118,16 @@ def test_ctrl_c_leaves_the_batch_and_the_same_command_collects_it(vendor: Vendor
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     signal.signal(signal.SIGINT, before)
-    with program:
+    with process:
         try:
             while not vendor.batches or len([one for one in vendor.asked if one.startswith("GET")]) < 2:
-                assert program.poll() is None, program.stderr and program.stderr.read()
+                assert process.poll() is None, process.stderr and process.stderr.read()
                 time.sleep(0.05)
-            program.send_signal(signal.SIGINT)
-            _, said = program.communicate(timeout=240)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=240)
         finally:
-            program.kill()
-    assert program.returncode == 130, said
+            process.kill()
+    assert process.returncode == 130, said
     assert f"{len(vendor.batches[0].requests)} requests wait in batches, which go on" in said
     assert "Traceback" not in said
     vendor.polls = vendor.batches[0].polls = 1
@@ -140,6 +141,46 @@ def test_ctrl_c_leaves_the_batch_and_the_same_command_collects_it(vendor: Vendor
             return [row.state for row in ledger.batches.rows()]
 
     assert set(asyncio.run(rows())) == {"done"}
+
+
+def program(*words: str) -> subprocess.CompletedProcess[str]:
+    """A command of the program, run to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "autointerp.cli", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+def test_a_batch_that_is_gone_stops_the_job_with_the_command_that_forgets_it(
+    vendor: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("write_figures", "write_report"):
+        monkeypatch.setattr(f"autointerp.results.writer.{name}", lambda *_: None)
+    live = run(write_job(tmp_path / "live", "openai", vendor, batch=False))
+    job = write_job(tmp_path / "job with spaces", "openai", vendor, batch=True)
+    vendor.faults = [Fault("GET /v1/batches/", times=10**6, status=404, body={"error": {"message": "no such batch"}})]
+    stopped = program("run", str(job))
+    said = [line for line in stopped.stderr.splitlines() if line.startswith("autointerp: ")]
+    assert (stopped.returncode, len(said)) == (3, 1), stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    _, command, arguments = said[0].rpartition(": autointerp ")
+    assert command
+    words = shlex.split(arguments)
+    lost, vendor.faults = vendor.batches[0], []
+    assert words[-1] == lost.id
+    told = program(*words)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert f"its {len(lost.requests)} requests that have no answer would be asked, and paid, again" in told.stdout
+    assert program(*words, "--yes").returncode == 0
+    lost.id = "never found again"
+    assert run(job) == live
+    assert set(lost.requests) == {key for batch in vendor.batches[1:] for key in batch.requests if key in lost.requests}
+    listed = json.loads(program("ledger", "batches", str(job.parent / "ledger.sqlite"), "--json").stdout)
+    assert {one["state"] for one in listed["batches"][1:]} == {"done"}
+    assert (listed["batches"][0]["state"], listed["batches"][0]["requests"]) == ("forgotten", len(lost.requests))
 
 
 def test_a_provider_without_batches_is_refused(vendor: Vendor, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ after (see `ledger_batches`), so that a crash at any point loses nothing and sub
     submitted                     the next run waits for it
     ended, not all recorded       the next run collects it again; what is recorded stays as it is
 
+A batch that the vendor does not have any more stops the job, until somebody gives it up (see `forgetting`).
 What can be asked again (expired, cancelled, overloaded) goes into the next batch, a limited number of times.
 """
 
@@ -28,6 +29,7 @@ from typing import Any, Protocol, TypeVar
 from autointerp.errors import (
     BadReply,
     ContextOverflow,
+    NotFound,
     ProviderError,
     ProviderRefused,
     RateLimited,
@@ -37,6 +39,7 @@ from autointerp.errors import (
 )
 from autointerp.protocols import Reply, Request
 from autointerp.providers.batch import owners
+from autointerp.providers.batch.forgetting import forget_command
 from autointerp.providers.batch.service import BatchService, Progress, Results
 from autointerp.providers.ledger import Ledger
 from autointerp.providers.ledger_batches import SUBMITTING, OpenBatch
@@ -292,7 +295,10 @@ class BatchQueue:
             return
         vendor_id, submitted_at = found
         self._followed[batch.token].since = submitted_at
-        progress = await self._ended(vendor_id)
+        try:
+            progress = await self._ended(vendor_id)
+        except NotFound as error:
+            raise self._gone(vendor_id, error) from error
         if progress.failure is not None:
             await self._refused(batch, progress.failure)
             return
@@ -392,6 +398,14 @@ class BatchQueue:
         return results
 
     # What came of it
+
+    def _gone(self, vendor_id: str, error: NotFound) -> NotFound:
+        """It may be of another account, and paid: whether its requests may be asked again is not ours to say."""
+        command = forget_command(self._ledger, vendor_id)
+        return NotFound(
+            f"{error}: batch {vendor_id} is not there: use the key and the address that it was submitted with; if it "
+            f"is gone for good, this gives it up, so that its requests are asked again: {command}"
+        )
 
     async def _refused(self, batch: OpenBatch, failure: ProviderError) -> None:
         """The vendor did not take the batch: nothing was asked. Where its queue is full, smaller ones are tried."""

@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-import sys
-from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
+from ledger_command import Run, document
 from support.postgres import PostgresServer
 
-from autointerp.cli import main
 from autointerp.errors import BadReply
 from autointerp.protocols import ChatReply, ChatRequest, EchoReply, EchoRequest, Message, request_key
 from autointerp.providers import Ledger
@@ -43,30 +40,6 @@ def address(tmp_path: Path) -> str:
     path = str(tmp_path / "ledger.sqlite")
     asyncio.run(fill(path))
     return path
-
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """`run("show", ...)` is (exit code, standard output, standard error) of `autointerp ledger show ...`."""
-
-    def command(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["autointerp", "ledger", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, printed.out, printed.err
-
-    return command
-
-
-def document(done: tuple[int, str, str]) -> Any:
-    code, out, complaints = done
-    assert (code, complaints) == (0, "")
-    return json.loads(out)
 
 
 @pytest.mark.parametrize("command", ["show", "export", "import", "verify", "prune"])

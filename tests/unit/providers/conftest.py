@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from loopback_server import Server, serving
-from support.ledgers import Files, Place, Schemas
+from support.ledgers import Place
 
 from autointerp.providers.ledger import Ledger
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """Where a test's ledgers are; each test runs once for each."""
-    return Files(tmp_path) if request.param == "sqlite" else Schemas(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture

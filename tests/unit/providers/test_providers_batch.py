@@ -19,6 +19,7 @@ from autointerp.errors import (
     Authentication,
     BadReply,
     ContextOverflow,
+    NotFound,
     ProviderError,
     ProviderRefused,
     Quota,
@@ -28,6 +29,7 @@ from autointerp.errors import (
 )
 from autointerp.protocols import ChatRequest, request_key
 from autointerp.providers import AnthropicProvider, BatchSettings, Limits, OpenAIProvider, Pacing, RetryPolicy
+from autointerp.providers.batch import batch_named, forget_batch, forgettable
 from autointerp.providers.batch.anthropic_batches import STATUSES
 from autointerp.providers.ledger import Ledger
 from autointerp.providers.model import LedgeredModel
@@ -306,14 +308,23 @@ async def test_results_that_are_gone_are_asked_again(name: str, vendor: Vendor, 
     assert ledger.statistics().failed == 3
 
 
-async def test_a_batch_that_is_gone_is_told_and_kept(name: str, vendor: Vendor, ledger: Ledger) -> None:
-    """Of another account, perhaps: it is not asked again, as it may have been paid."""
+async def test_a_batch_that_is_gone_is_kept_until_it_is_forgotten(name: str, vendor: Vendor, ledger: Ledger) -> None:
+    """Of another account, perhaps: it is not asked again by itself, as it may have been paid."""
     error = {"type": "error", "error": {"type": "not_found_error", "message": "no such batch"}}
-    vendor.faults = [Fault(LOOK[name], status=404, body=error)]
+    vendor.faults = [Fault(LOOK[name], times=2, status=404, body=error)]
+    for _ in range(2):
+        async with asking(name, vendor, ledger) as model:
+            ends = await asked(model, questions(2))
+        assert {type(end) for end in ends} == {NotFound}
+        assert str(ends[0]).endswith(f": autointerp ledger forget {ledger.name} {vendor.batches[0].id}")
+        assert states(ledger) == [("submitted", 2)]
+    assert creations(name, vendor) == 1
+    [row] = ledger.batches.rows()
+    forget_batch(ledger, forgettable(ledger, batch_named(ledger, vendor.batches[0].id)))
     async with asking(name, vendor, ledger) as model:
-        ends = await asked(model, questions(2))
-    assert {type(end).__mro__[1] for end in ends} == {ProviderRefused}
-    assert states(ledger) == [("submitted", 2)]
+        assert await asked(model, questions(2)) == answers(2)
+    assert states(ledger) == [("forgotten", 2), ("done", 2)]
+    assert ledger.batches.rows()[0].token == row.token
 
 
 async def test_a_queue_that_is_full_is_given_smaller_batches(
