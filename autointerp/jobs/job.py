@@ -49,6 +49,7 @@ max_cost_usd = 5.0                   # a run stops before it would spend more; r
 [ledger]
 path = "ledger.sqlite"               # or: url = "postgresql://USER@HOST/DATABASE", its password in the environment:
 imports = ["ledger.jsonl.gz"]         #     PGPASSWORD, or the variable that password_variable names
+wait_s = 10                          # how long to wait for another process that holds it
 
 [[presets]]
 name = "openai"                      # any other key is a setting of the preset
@@ -173,6 +174,7 @@ class LedgerSection(_Section):
     url: str | None = None
     password_variable: str | None = None  # the environment variable with the password; None: PGPASSWORD
     imports: list[str] = []
+    wait_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
 
     @field_validator("url")
     @classmethod
@@ -349,9 +351,9 @@ def save_job(job: Job, source: Path, folder: Path) -> Path:
     data["store"]["path"] = move(job.store.path)
     if job.store.control is not None:
         data["store"]["control"] = move(job.store.control)
-    place = job.ledger.model_dump(include={"url", "password_variable"}, exclude_none=True)
+    place = {} if job.ledger.url is not None else {"path": move(job.ledger.path)}
     imports = [move(path) for path in job.ledger.imports]
-    data["ledger"] = {**(place or {"path": move(job.ledger.path)}), "imports": imports}
+    data["ledger"] = {**data.get("ledger", {}), **place, "imports": imports}
     for section in ("model", *(f"{part}_model" for part in PARTS)):
         model: ModelSection | None = getattr(job, section)
         if model is not None and isinstance(model.settings.get("path"), str):

@@ -94,6 +94,8 @@ async def opened_models(job: Job, base: Path, budget: Budget | None = None) -> A
     async with closing(providers), _ledger(job.ledger, base) as ledger:
         for recording in job.ledger.imports:
             import_jsonl(ledger, base / recording)
+        if not all(section.replay_only for section in sections):
+            ledger.check_writable()
         accounts = Accounts()
         made = [
             _model(section, provider, ledger, accounts, billing)
@@ -182,13 +184,13 @@ async def _finished(models: Sequence[LedgeredModel]) -> None:
 
 def _ledger(section: LedgerSection, base: Path) -> Ledger:
     if section.url is not None:
-        return Ledger(section.url, password_variable=section.password_variable)
+        return Ledger(section.url, password_variable=section.password_variable, wait_s=section.wait_s)
     path = base / section.path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LedgerError(f"{path}: its folder cannot be made ({error.strerror}): name another ledger.path") from error
-    return Ledger(path)
+    return Ledger(path, wait_s=section.wait_s)
 
 
 def provider_of(section: ModelSection, base: Path) -> Provider:

@@ -171,7 +171,7 @@ async def _known(section: LedgerSection, base: Path) -> AsyncIterator[KnownCalls
         ledgers = []
         try:
             address = section.url if section.url is not None else base / section.path
-            ledger = Ledger(address, create=False, password_variable=section.password_variable)
+            ledger = Ledger(address, create=False, password_variable=section.password_variable, wait_s=section.wait_s)
             ledgers.append(await stack.enter_async_context(ledger))
         except NoLedger:
             pass  # a run would make it

@@ -22,7 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, false, literal, select
 
 from autointerp.errors import (
     BadReply,
@@ -95,6 +95,12 @@ class Ledger:
         await self._writes.finish()
         await self._reads.finish()
         self._database.close()
+
+    def check_writable(self) -> None:
+        """Raises LedgerError where no call can be recorded now: an answer would be paid, and lost."""
+        nothing = select(literal("")).where(false())
+        with self._connected() as connection:
+            connection.execute(calls.insert().from_select(["key"], nothing))
 
     def get(self, key: str) -> Reply | None:
         """The recorded reply to a request, or None."""

@@ -22,6 +22,7 @@ from autointerp.protocols import (
     Reply,
     Request,
 )
+from autointerp.providers.backlog import Backlog
 from autointerp.providers.batch.queue import NOTHING_IN_BATCHES, BatchQueue, BatchSettings, InBatches
 from autointerp.providers.batch.service import HasBatches
 from autointerp.providers.billing import Billing
@@ -73,6 +74,9 @@ class LedgeredModel:
     sleep: how to wait. batch: ask in batches instead of one by one, where the provider's vendor takes them (else
     ValueError). What is asked and the ledger's keys are the same. billing: what calls cost, and the budget they are
     paid from; each attempt is paid for apart.
+
+    At most as many answers as calls may be open wait to be recorded; then no call is sent. Once one could not be
+    recorded nothing more is asked: every request that the ledger does not know raises LedgerError.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class LedgeredModel:
         self._retries = retries or RetryPolicy()
         self._sleep = sleep
         self._billing = billing or Billing()
+        self._backlog = Backlog(self.pacing.limits.concurrency)
         self._estimate = TokenEstimate()
         self._can: Capabilities | None = None
         self._asking: set[asyncio.Task[Any]] = set()
@@ -226,15 +231,18 @@ class LedgeredModel:
             with self._interruptible():
                 call = await self.pacing.begin(self._estimate.of(request), patience, type(request).__name__)
             with call:
+                with self._interruptible():
+                    await self._backlog.room()
                 money.sent = True
                 self.counters.attempts += 1
                 asked_at, start = datetime.now(UTC), time.monotonic()
                 outcome = await self._outcome(request, call)
                 seconds = time.monotonic() - start
             cost = self._paid(money, outcome, _usage(outcome), asked_at)
-        outcome = await self._ledger.record(
-            self.provider, request, outcome, asked_at=asked_at, seconds=seconds, cost_usd=cost, named=named
-        )
+        with self._backlog:
+            outcome = await self._ledger.record(
+                self.provider, request, outcome, asked_at=asked_at, seconds=seconds, cost_usd=cost, named=named
+            )
         if isinstance(outcome, ProviderError):
             raise outcome
         return outcome

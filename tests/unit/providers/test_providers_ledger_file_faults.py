@@ -136,7 +136,10 @@ async def test_a_ledger_that_another_process_holds(tmp_path: Path) -> None:
             with pytest.raises(LedgerError, match="locked by another process") as caught:
                 await record(ledger, "new")
             assert "\n" not in str(caught.value)
+            with pytest.raises(LedgerError, match="locked by another process"):
+                ledger.check_writable()
             assert ledger.get(request_key("p", chat_request("known"))) == chat_reply()
+        ledger.check_writable()
         await record(ledger, "new")  # the same ledger goes on
         assert ledger.get(request_key("p", chat_request("new"))) == chat_reply()
 

@@ -88,6 +88,16 @@ def test_a_user_who_may_not(postgres: PostgresServer) -> None:
     assert "read-only" in opening(read_only)
 
 
+async def test_a_ledger_that_may_be_read_and_not_written(postgres: PostgresServer) -> None:
+    url = postgres.new_ledger()
+    async with Ledger(url) as ledger:
+        await record(ledger, "known")
+    async with Ledger(postgres.with_options(url, "-cdefault_transaction_read_only=on")) as ledger:
+        assert ledger.get(request_key("p", chat_request("known"))) == chat_reply()
+        with pytest.raises(LedgerError, match="read-only"):
+            ledger.check_writable()
+
+
 async def test_a_ledger_that_another_session_holds(postgres: PostgresServer) -> None:
     url = postgres.new_ledger()
     async with Ledger(url, wait_s=0.05) as ledger:
@@ -98,8 +108,11 @@ async def test_a_ledger_that_another_session_holds(postgres: PostgresServer) -> 
             with pytest.raises(LedgerError, match="locked by another process") as caught:
                 await record(ledger, "new")
             assert "\n" not in str(caught.value)
+            with pytest.raises(LedgerError, match="locked by another process"):
+                ledger.check_writable()
             assert ledger.get(request_key("p", chat_request("known"))) == chat_reply()
         engine.dispose()
+        ledger.check_writable()
         await record(ledger, "new")
         assert ledger.get(request_key("p", chat_request("new"))) == chat_reply()
 
