@@ -54,8 +54,8 @@ class _Collected:
     def add(self, judgement: Judgement, store: ContextStore) -> None:
         seen: set[str] = set()
         for score in judgement.scores:
-            density = store.density(score.unit)
-            self.writer.add(Measured(score, density, score.scorer not in seen, store.control))
+            density, single_token = store.density(score.unit), store.single_token(score.unit)
+            self.writer.add(Measured(score, density, score.scorer not in seen, store.control, single_token))
             seen.add(score.scorer)
 
 

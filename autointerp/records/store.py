@@ -16,7 +16,10 @@ from autointerp.records.pool import Pool, Texts
 from autointerp.records.store_files import Array, StoreFiles, open_files
 from autointerp.types import Kind, Stratum, UnitId, UnitStatistics, frozen_array
 
-__all__ = ["ContextStore", "StoredUnit"]
+__all__ = ["SINGLE_TOKEN_CONTEXTS", "ContextStore", "StoredUnit"]
+
+SINGLE_TOKEN_CONTEXTS = 20
+"""Top contexts whose maximum is on one token where a unit is called a single-token one (TM)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,6 +132,17 @@ class ContextStore:
     def density(self, unit: UnitId) -> float:
         """Share of the corpus' tokens on which a unit fires, in [0, 1]. Raises BadInput for one of another store."""
         return float(self._files.statistics[unit.kind]["fired"][self._index(unit)]) / self.n_tokens
+
+    def single_token(self, unit: UnitId) -> bool | None:
+        """Whether the unit's maximum is on the same token in all 20 top contexts (TM: such a unit is easily explained
+        whatever the subject has learnt); None where it has fewer. Raises BadInput for a unit of another store.
+        """
+        stored = self.read(unit)
+        top = slice(0, SINGLE_TOKEN_CONTEXTS)
+        if (stored.strata[top] == Stratum.TOP).sum() < SINGLE_TOKEN_CONTEXTS:
+            return None
+        tokens = self._files.arrays["contexts/tokens"][stored.context[top], stored.focus[top]]
+        return bool((tokens == tokens[0]).all())
 
     def densities(self, kind: Kind) -> NDArray[np.float64]:
         """[units] share of the corpus' tokens on which each unit of a kind fires, in [0, 1]."""

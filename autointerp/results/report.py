@@ -130,6 +130,7 @@ def _units(folder: Path, shown: Mapping[str, set[str]]) -> list[dict[str, Any]]:
         entry = units.setdefault(key, {"unit": line["unit"], "kind": line["kind"], "index": line["index"]})
         entry["preset"] = line["preset"]
         entry["scores"] = [one for one in scores[line["unit"]] if one["scorer"].startswith(line["preset"] + ".")]
+        entry["single_token"] = scores[line["unit"]][0]["single_token"] if scores[line["unit"]] else None
         if line["role"] == Role.OTHER_EXPLANATION.value:
             entry["other"] = line["explanation"]
         else:
@@ -140,6 +141,7 @@ def _units(folder: Path, shown: Mapping[str, set[str]]) -> list[dict[str, Any]]:
 
 def _scores_of(folder: Path, units: set[str]) -> dict[str, list[dict[str, Any]]]:
     columns = ["scorer", "metric", "primary", "role", "status", "reason", "detail", "value", "ci_low", "ci_high"]
+    columns.append("single_token")
     wanted = pa.array(sorted(units), pa.string())
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for batch in score_batches(folder, ["unit", *columns]):

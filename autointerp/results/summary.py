@@ -22,31 +22,44 @@ __all__ = ["summarise"]
 
 _CONTROLS = (Role.OTHER_EXPLANATION.value, Role.SHUFFLED_WEIGHTS.value)
 _MAIN = (Role.EXPLANATION.value, Role.BASELINE.value)
-_COLUMNS = ("unit", "kind", "scorer", "metric", "role", "control_subject", "status", "reason", "value")
+_COLUMNS = ("unit", "kind", "scorer", "metric", "role", "control_subject", "single_token", "status", "reason", "value")
 _SEED = 0  # of the bootstrap over units; a run's summary is a function of its table
 
 
 def summarise(folder: Path, places: int | None = None) -> dict[str, Any]:
     """The document of `show --json` for a run's folder; of each ranking the first `places` only, None for all.
 
+    without_single_token: the same numbers of the ranked scorers without the units whose maximum is on one token in all
+    top contexts, where there are such; left_out: how many they are, by scorer and kind.
+
     Raises BadInput where the folder holds no run, or one whose scores cannot be ranked together.
     """
     manifest = read_manifest(folder)
     level = float(manifest["statistics"]["level"])
     rankings = _rankings(folder, level, places)
-    found = _Found(level)
-    for scorer in sorted(primary_rows(folder, ["scorer"])["scorer"].unique()):
-        found.add(str(scorer), primary_rows(folder, _COLUMNS, str(scorer)))
+    found, varied = _Found(level), _Found(level)
+    left_out: dict[str, dict[str, int]] = {}
+    for scorer in sorted(map(str, primary_rows(folder, ["scorer"])["scorer"].unique())):
+        rows = primary_rows(folder, _COLUMNS, scorer)
+        found.add(scorer, rows)
+        single = rows["single_token"].to_numpy() == True  # noqa: E712 (an array of objects, some of them None)
+        if scorer in rankings and single.any():
+            left_out[scorer] = _units_of(rows[single & rows["control_subject"].isna()])
+            varied.add(scorer, rows[~single])
     return {
         "level": level,
-        "summary": _sorted(found.summary),
-        "comparison": found.comparison,
-        "controls": {role: _sorted(found.controls[role]) for role in _CONTROLS if found.controls[role]},
+        **found.document(),
+        **({"without_single_token": {"left_out": left_out, **varied.document()}} if left_out else {}),
         "ranking": next(iter(rankings.values()), []),
         "rankings": rankings,
         "calls": manifest["calls"],
         **({"plan": manifest["plan"]} if "plan" in manifest else {}),
     }
+
+
+def _units_of(rows: pd.DataFrame) -> dict[str, int]:
+    """{kind: how many units}."""
+    return {kind: int(group["unit"].nunique()) for kind, group in _groups(rows, "kind")}
 
 
 _ByKind: TypeAlias = dict[str, dict[str, Any]]
@@ -65,6 +78,14 @@ class _Found:
         self.summary: _ByKind = {}
         self.comparison: dict[str, Any] = {}
         self.controls: dict[str, _ByKind] = {role: {} for role in _CONTROLS}
+
+    def document(self) -> dict[str, Any]:
+        """As it stands in the document of a run."""
+        return {
+            "summary": _sorted(self.summary),
+            "comparison": self.comparison,
+            "controls": {role: _sorted(self.controls[role]) for role in _CONTROLS if self.controls[role]},
+        }
 
     def add(self, scorer: str, rows: pd.DataFrame) -> None:
         """The scores of the units, features against neurons, and the controls: another unit's explanation with the gap

@@ -50,6 +50,7 @@ SCHEMA = pa.schema(
         ("attempted", pa.int64()),
         ("failed", pa.int64()),
         ("density", pa.float64()),
+        ("single_token", pa.bool_()),  # null where the unit has too few top contexts to say
         ("explanation", pa.string()),
         ("provenance", pa.string()),  # JSON list of Provenance
     ]
@@ -68,13 +69,15 @@ class Measured:
     """A score with what a table says of it besides.
 
     density: of the unit, in [0, 1]; primary: whether the score's metric is the one its protocol ranks by;
-    control_subject: what sort of control the unit's subject is, None for the subject under study.
+    control_subject: what sort of control the unit's subject is, None for the subject under study; single_token: see
+    `ContextStore.single_token`.
     """
 
     score: Score
     density: float
     primary: bool
     control_subject: str | None = None
+    single_token: bool | None = None
 
 
 @contextmanager
@@ -136,6 +139,7 @@ def _row(measured: Measured, provenance: str) -> dict[str, Any]:
         "attempted": score.attempted,
         "failed": score.failed,
         "density": measured.density,
+        "single_token": measured.single_token,
         "explanation": score.explanation,
         "provenance": provenance,
         **_outcome_columns(score.outcome),

@@ -41,7 +41,25 @@ def _of_one(scorer: str, summary: Mapping[str, Any]) -> list[str]:
         own = summary["summary"].get(kind, {}).get(scorer)
         if scorer in scorers and scorers[scorer]["mean"] is not None and own is not None and own["mean"] is not None:
             lines.append(_shuffled(kind, scorers[scorer], own))
+    varied = summary.get("without_single_token", {})
+    if scorer in varied.get("left_out", {}):
+        lines += _without_single_token(scorer, {"level": summary["level"], **varied})
     return lines
+
+
+def _without_single_token(scorer: str, varied: Mapping[str, Any]) -> list[str]:
+    """What remains of the comparison, and of the control by shuffled weights, without what a token's name explains."""
+    counted = [f"{n} {kind}{'s' if n != 1 else ''}" for kind, n in varied["left_out"][scorer].items()]
+    begin = f"Without units whose maximum is on one token in all top contexts ({' and '.join(counted) or 'controls'})"
+    lines = []
+    for line in _of_one(scorer, {**varied, "controls": _shuffled_alone(varied["controls"])}):
+        lines.append(f"{begin}: {line[0].lower()}{line[1:]}")
+        begin = "Without these units"
+    return lines
+
+
+def _shuffled_alone(controls: Mapping[str, Any]) -> dict[str, Any]:
+    return {role: kinds for role, kinds in controls.items() if role == "control_shuffled_weights"}
 
 
 def _bounds(low: float | None, high: float | None) -> str:

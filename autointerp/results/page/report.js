@@ -129,6 +129,7 @@
     article.replaceChildren(
       make("h2", { text: `${unit.kind} ${unit.index}` }),
       make("p", { class: "key", text: unit.unit }),
+      ...(unit.single_token ? [make("p", { class: "flag", text: "single-token unit: its maximum is on the same token in all 20 top contexts" })] : []),
       told,
       ...(unit.other && unit.other.text ? [make("p", { class: "key", text: "control: the explanation of another unit, “" + unit.other.text + "”" })] : []),
       ...scores(unit),

@@ -106,6 +106,23 @@ def test_a_silent_unit_has_no_records_and_no_top_tokens(store: ContextStore) -> 
     assert (store.statistics(unit).fired, store.statistics(unit).density) == (0, 0)
 
 
+def test_a_single_token_unit_has_its_maximum_on_one_token_in_twenty_top_contexts(
+    store: ContextStore, planted: Planted, tmp_path: Path
+) -> None:
+    found = {name: store.single_token(store.unit(Kind.FEATURE, index)) for name, index in PLANTED.items()}
+    assert found["animal"] is True  # graded by what stands before it, but highest on " cat"
+    assert found["dense"] is False
+    assert found["rare"] is None  # on one token, but only six times in the corpus
+    assert found["silent"] is None
+    for name in ("digits", "hostile"):
+        pool = store.pool(store.unit(Kind.FEATURE, PLANTED[name]))
+        rows = pool.rows(Stratum.TOP)[:20]
+        assert found[name] is (len(set(pool.tokens[rows, pool.focus[rows]].tolist())) == 1)
+    write_store(tmp_path, blocks=40, top=19, random=8)
+    few = ContextStore.open(tmp_path)
+    assert few.single_token(few.unit(Kind.FEATURE, PLANTED["animal"])) is None
+
+
 def test_logits_may_be_absent(tmp_path: Path) -> None:
     planted = write_store(tmp_path, blocks=24, random=8)
     for file in tmp_path.glob("*/logit_*.npy"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,16 @@ def measured(kind: Kind, index: int, value: float | Unscored, role: Role, level:
     return Measured(score, 0.01, primary=True)
 
 
-def write(folder: Path, level: float = 0.95) -> dict[str, Any]:
-    """A run's tables, by hand, and their summary."""
+def by_hand(level: float) -> list[Measured]:
     rows = [measured(Kind.FEATURE, n, one, Role.EXPLANATION, level) for n, one in enumerate(FEATURES)]
     rows += [measured(Kind.NEURON, n, one, Role.EXPLANATION, level) for n, one in enumerate(NEURONS)]
-    rows += [measured(Kind.FEATURE, n, one, Role.OTHER_EXPLANATION, level) for n, one in enumerate(LENT)]
-    write_scores(folder, rows)
+    return rows + [measured(Kind.FEATURE, n, one, Role.OTHER_EXPLANATION, level) for n, one in enumerate(LENT)]
+
+
+def write(folder: Path, level: float = 0.95, rows: list[Measured] | None = None) -> dict[str, Any]:
+    """A run's tables, by hand, and their summary."""
+    folder.mkdir(exist_ok=True)
+    write_scores(folder, rows or by_hand(level))
     manifest = {
         "format": "autointerp-run",
         "version": 1,
@@ -118,6 +123,36 @@ def test_the_report_and_the_ranking_file_say_the_same_as_the_summary(tmp_path: P
     assert float(place["score"]) == 0.91
     assert (float(place["ci_low"]), float(place["ci_high"])) == (pytest.approx(0.8), pytest.approx(0.98))
     assert float(place["control_gap"]) == pytest.approx(0.7)
+
+
+def test_single_token_units_are_set_apart_and_the_rest_compared_again(tmp_path: Path) -> None:
+    """TM: features of a shuffled subject score high by single tokens, so scores are told without such units, too."""
+    assert "without_single_token" not in write(tmp_path / "none")
+    values = {Kind.FEATURE: [0.91, 0.62, 0.27, 0.15, 0.9], Kind.NEURON: [0.44, 0.05, 0.11, 0.3, 0.2]}
+    single = {Kind.FEATURE: [True, False, None, False, True], Kind.NEURON: [False] * 4 + [True]}
+    rows = [
+        replace(measured(kind, n, one, Role.EXPLANATION, 0.95), single_token=single[kind][n])
+        for kind in values
+        for n, one in enumerate(values[kind])
+    ]
+    rows += [
+        replace(measured(Kind.FEATURE, 10 + n, one, Role.SHUFFLED_WEIGHTS, 0.95), single_token=one > 0.5,
+                control_subject="shuffled_weights")
+        for n, one in enumerate([0.8, 0.7, 0.1, 0.2])
+    ]  # fmt: skip
+    summary = write(tmp_path / "some", rows=rows)
+    varied = summary["without_single_token"]
+    assert varied["left_out"] == {"openai.simulation": {"feature": 2, "neuron": 1}}
+    features, neurons = (varied["summary"][kind]["openai.simulation"] for kind in ("feature", "neuron"))
+    assert (features["n_attempted"], features["mean"]) == (3, pytest.approx((0.62 + 0.27 + 0.15) / 3))
+    assert (neurons["n_attempted"], neurons["mean"]) == (4, pytest.approx(0.225))
+    shuffled = varied["controls"]["control_shuffled_weights"]["feature"]["openai.simulation"]
+    assert (shuffled["n_scored"], shuffled["mean"]) == (2, pytest.approx(0.15))
+    assert varied["comparison"]["openai.simulation"]["difference"] == pytest.approx(features["mean"] - 0.225)
+    assert summary["summary"]["feature"]["openai.simulation"]["n_scored"] == 5  # and the main numbers hold them all
+    text = " ".join(show_text(summary, rows=1).split())
+    assert "one token in all top contexts (2 features and 1 neuron): features and neurons cannot be told apart" in text
+    assert "Without these units: features of the weight-shuffled subject: mean 0.150" in text
 
 
 def _gzipped(line: dict[str, Any]) -> bytes:
