@@ -22,8 +22,9 @@ provider = "local"                   # a name from the registry
 name = "Qwen2.5-Coder-1.5B-Instruct-Q4_K_M"
 concurrency = 4                      # calls open at once, at most; fewer when the server is overloaded
 min_concurrency = 1                  # but never fewer than this
-requests_per_minute = 500            # the account's limits (optional; without, the server's refusals alone pace)
-tokens_per_minute = 200000
+                                     # (models of one key together: the largest `concurrency` among them)
+requests_per_minute = 500            # this model's own, whatever else is asked under the key (optional; without, the
+tokens_per_minute = 200000           # server's refusals alone pace); if the vendor counts models together, a share each
 max_wait_s = 900                     # waiting of one request, in all, for a server that says "later"; then Unscored
 replay_only = false                  # true: nothing is asked that the ledger does not know
 batch = false                        # true: by the vendor's batch API, at half the price and within a day, not an hour

@@ -139,7 +139,7 @@ def _model(
         provider,
         section.name,
         ledger,
-        pacing=accounts.pacing(provider, _limits(section)),
+        pacing=accounts.pacing(provider, section.name, _limits(section)),
         replay_only=section.replay_only,
         retries=RetryPolicy(max_wait_s=section.max_wait_s),
         batch=_batch(section, provider),
@@ -167,7 +167,7 @@ def _limits(section: ModelSection) -> Limits:
 async def _finished(models: Sequence[LedgeredModel]) -> None:
     """Waits for the calls that are open, which are paid for; another Ctrl-C gives them up."""
     with interrupts() as another:
-        # Models of one account share one; of one that asks in batches the calls only look at them.
+        # One model with several settings has one pacing; of one that asks in batches the calls only look at them.
         pacings = {id(model.pacing): model.pacing for model in models if not model.batched}
         if waiting := sum(model.in_batches.requests for model in models):
             sys.stderr.write(f"{waiting} requests wait in batches, which go on: the same command collects them\n")

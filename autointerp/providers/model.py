@@ -68,12 +68,12 @@ class Counters:
 class LedgeredModel:
     """Implements `LanguageModel`: the ledger answers a known request; a new one is asked, recorded, then answered.
 
-    pacing: when calls may be made; models that share an account share one. replay_only: never asks; a request that the
-    ledger does not know raises NotInLedger, or the error it ended in when it was asked. retries: applied to Transient
-    errors and, less often, to a BadReply; each failed attempt is recorded, and a retry that waits is not an open call.
-    sleep: how to wait. batch: ask in batches instead of one by one, where the provider's vendor takes them (else
-    ValueError). What is asked and the ledger's keys are the same. billing: what calls cost, and the budget they are
-    paid from; each attempt is paid for apart.
+    pacing: when calls may be made (see `Accounts`). replay_only: never asks; a request that the ledger does not know
+    raises NotInLedger, or the error it ended in when it was asked. retries: applied to Transient errors and, less
+    often, to a BadReply; each failed attempt is recorded, and a retry that waits is not an open call. sleep: how to
+    wait. batch: ask in batches instead of one by one, where the provider's vendor takes them (else ValueError). What is
+    asked and the ledger's keys are the same. billing: what calls cost, and the budget they are paid from; each attempt
+    is paid for apart.
 
     At most as many answers as calls may be open wait to be recorded; then no call is sent. Once one could not be
     recorded nothing more is asked: every request that the ledger does not know raises LedgerError.

@@ -1,16 +1,22 @@
-"""When a call may be made: requests and tokens per minute, calls open at once, and pauses, for one account.
+"""When a call may be made: requests and tokens per minute, calls open at once, and pauses.
 
-Calls stand in one line, first come first served; the first of the line alone watches the limits:
+Limits belong to a model, as vendors set them: two models of one key have a minute each, with numbers of their own.
+What belongs to the key (`Account`) is the server's word to wait, and how many calls are open in all.
 
-    1. the account is not paused: a rate limit stops everyone until the time that the server names, and where it names
-       none for 1, 2, 4, ... 60 s, the longer the more refusals came in a row;
-    2. a place is free (`AdaptiveConcurrency`);
-    3. its tokens fit into the minute (`TokenWindow`);
-    4. its request does (asyncio-throttle, which counts a request the moment it lets it through: so this comes last, and
-       what is let through is sent at once).
+Calls of a model stand in one line, first come first served; the first of the line alone watches the limits:
 
-Nothing is taken before all four agree, so whoever is cancelled while waiting has nothing to give back, and nobody holds
-one thing while waiting for another. A large call is not overtaken by small ones, so none waits for ever.
+    1. nothing is paused: a server that says how long to wait stops every model of its key until then. A refusal (429)
+       without such a word stops its own model for 1, 2, 4, ... 60 s, the longer the more came in a row: that is our
+       guess, and the key's other models find out for themselves whether the limit is theirs too;
+    2. the model has a place free (`AdaptiveConcurrency`: one that is refused or slow gets fewer, and the others of its
+       key do not);
+    3. its tokens fit into the model's minute (`TokenWindow`);
+    4. its request does (`RequestWindow`);
+    5. the account has a place free, and it is this model's turn (`Account`).
+
+Nothing is taken before all five agree, so whoever is cancelled while waiting has nothing to give back, and nobody holds
+one thing while waiting for another: a model that waits for its minute keeps no place from the others. A large call is
+not overtaken by small ones, and places go round among the models that want one, so no call waits for ever.
 """
 
 from __future__ import annotations
@@ -22,24 +28,23 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from asyncio_throttle.throttler import Throttler
-
 from autointerp.errors import BadJob, ProviderError, RateLimited, Transient
 from autointerp.protocols import Provider
+from autointerp.providers.account import Account
 from autointerp.providers.concurrency import AdaptiveConcurrency, Latencies
+from autointerp.providers.request_window import RequestWindow
 from autointerp.providers.retries import Patience
-from autointerp.providers.token_window import MINUTE_S, Reservation, TokenWindow
+from autointerp.providers.token_window import Reservation, TokenWindow
 from autointerp.types import Usage
 
 __all__ = ["Accounts", "Limits", "PacedCall", "Pacing"]
 
-_POLL_S = 0.05  # asyncio-throttle looks again so often; only the first of the line does
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an account may do; None: no limit is known. concurrency: calls open at once, at most; see `Pacing`.
+    """What may be asked of a model; None: no limit is known. concurrency: calls open at once, at most; see `Pacing`.
 
     min_concurrency: what concurrency never adapts below. Raises ValueError for a limit below 1, and where the least is
     above the most.
@@ -57,18 +62,19 @@ class Limits:
 
 
 class Pacing:
-    """One account's limits. Models that share an account share one of these; see the module for the rules.
+    """The limits of one model of an account; see the module for the rules.
 
     In any minute no more requests begin than `requests_per_minute`, and their tokens are no more than
     `tokens_per_minute` where estimates are not too low (see `TokenWindow`, also for a call larger than a whole minute).
-    clock: seconds that never go back, asyncio-throttle's own by default; the time of day plays no part. sleep: how to
-    wait. One event loop's.
+    account: shared with the key's other models; None: there are none. clock: seconds that never go back,
+    asyncio-throttle's own by default; the time of day plays no part. sleep: how to wait. One event loop's.
     """
 
     def __init__(
         self,
         limits: Limits | None = None,
         *,
+        account: Account | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
@@ -76,26 +82,28 @@ class Pacing:
         self._clock = clock
         self._sleep = sleep
         self._line = asyncio.Lock()
-        self._changed = asyncio.Event()
-        self._pause = _Pause()
+        self._account = account or Account()
+        self._member = self._account.joined(self.limits.concurrency, clock())
+        self._pause, self._changed = self._member.pause, self._member.changed
         self._concurrency = AdaptiveConcurrency(self.limits.concurrency, self.limits.min_concurrency)
         self._latencies = Latencies()
         self._tokens = TokenWindow(self.limits.tokens_per_minute, clock)
-        self._request = _requests(self.limits.requests_per_minute)
+        per_minute = self.limits.requests_per_minute
+        self._requests = None if per_minute is None else RequestWindow(per_minute)
 
     @property
     def paused_s(self) -> float:
-        """Seconds until the account's pause is over; 0.0 where there is none."""
+        """Seconds until the model may be asked again after a server's "later"; 0.0 where it may."""
         return max(0.0, self._pause.until - self._clock())
 
     @property
     def open(self) -> int:
-        """Calls made and not yet ended."""
+        """Calls of the model made and not yet ended."""
         return self._concurrency.open
 
     @property
     def concurrency(self) -> int:
-        """How many calls may be open at once now."""
+        """How many of them may be open at once now."""
         return self._concurrency.width
 
     @property
@@ -106,31 +114,42 @@ class Pacing:
     async def begin(self, tokens: int, patience: Patience, sort: Hashable = None) -> PacedCall:
         """Waits until a call of so many tokens (an estimate) may be made, and counts it: make it at once, in `with`.
 
-        patience: pays for the time the account is paused, not for other waits. sort: calls of one sort and about one
+        patience: pays for the time the model is paused, not for other waits. sort: calls of one sort and about one
         size are expected to take about as long. Raises WaitedTooLong, at once where the pause is known to be too long.
         """
         paused_before = self._pause.total_s(self._clock())
         async with self._line:
-            while True:
+            try:
                 while wait := self._wait_s(tokens):
                     if self.paused_s:
                         paused = self._pause.total_s(self._clock()) - paused_before
-                        patience.check(paused + self.paused_s, "the account is paused by a rate limit")
+                        patience.check(paused + self.paused_s, "paused by a rate limit")
                     await self._change(wait)
-                if self._request:
-                    await self._request()
-                if not self._wait_s(tokens):  # else a pause began while the throttler waited
-                    break
+                if self._requests is not None:
+                    await self._requests.acquire()  # type: ignore[no-untyped-call]
+            finally:
+                self._account.leave_line(self._member)
         patience.spent_s += self._pause.total_s(self._clock()) - paused_before
         sort = (sort, tokens.bit_length())
+        self._account.begin()
         number, reservation = self._concurrency.begin(), self._tokens.reserve(tokens)
         return PacedCall(self, number, reservation, sort, self._clock())
 
     def _wait_s(self, tokens: int) -> float:
         """Seconds until it is worth looking again, infinite for "when a call has ended"; 0.0: the call may be made."""
-        if self.paused_s:
-            return self.paused_s
-        return self._tokens.wait_s(tokens) if self._concurrency.free else math.inf
+        wait = self._own_wait_s(tokens)
+        if wait:
+            self._account.leave_line(self._member)
+            return wait
+        return 0.0 if self._account.place_for(self._member) else math.inf
+
+    def _own_wait_s(self, tokens: int) -> float:
+        """The same by what is the model's alone."""
+        if paused := self.paused_s:
+            return paused
+        if not self._concurrency.free:
+            return math.inf
+        return self._tokens.wait_s(tokens) or (self._requests.wait_s(self._clock()) if self._requests else 0.0)
 
     async def _change(self, wait_s: float) -> None:
         """Until a call has ended, or so many seconds are over."""
@@ -150,6 +169,7 @@ class Pacing:
     def _ended(self, call: PacedCall, used: int | None) -> None:
         self._concurrency.end(call.number)
         self._tokens.settle(call.reservation, used)
+        self._account.end()
         self._changed.set()
 
     def _answered(self, call: PacedCall) -> None:
@@ -160,15 +180,15 @@ class Pacing:
         self._concurrency.answered(call.number, slow=False)
 
     def _failed(self, call: PacedCall, error: Transient) -> None:
-        """Fewer calls at once, and a pause for everyone, as the error asks for it."""
+        """Fewer calls of the model at once, and a pause: the key's where the server asks for it, else the model's."""
         if isinstance(error, RateLimited):
             self._concurrency.refused(call.number)
         elif error.overloaded:
             self._concurrency.overloaded(call.number)
-        wait = error.retry_after_s
-        if wait is None and isinstance(error, RateLimited) and self._concurrency.refusals:
-            wait = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(self._concurrency.refusals - 1, 30))
-        if wait is not None:
+        if error.retry_after_s is not None:
+            self._account.pause(self._clock(), error.retry_after_s)
+        elif isinstance(error, RateLimited) and (refusals := self._concurrency.refusals):
+            wait = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(refusals - 1, 30))
             self._pause.extend(self._clock(), wait)
 
 
@@ -212,28 +232,6 @@ class PacedCall:
         self._pacing._ended(self, used)
 
 
-def _requests(per_minute: int | None) -> Callable[[], Awaitable[object]] | None:
-    """Waits until one more request may be made, and counts it."""
-    return Throttler(per_minute, period=MINUTE_S, retry_interval=_POLL_S).acquire if per_minute else None
-
-
-@dataclass(slots=True)
-class _Pause:
-    """A stretch of time in which nothing is asked, and how long all of them were. Times of the pacing's clock."""
-
-    since: float = 0.0
-    until: float = -math.inf
-    before_s: float = 0.0
-
-    def total_s(self, now: float) -> float:
-        return self.before_s + max(0.0, min(now, self.until) - self.since)
-
-    def extend(self, now: float, seconds: float) -> None:
-        if now >= self.until:
-            self.before_s, self.since = self.total_s(now), now
-        self.until = max(self.until, now + seconds)
-
-
 @runtime_checkable
 class HasAccount(Protocol):
     """A provider that can say whose limits it is under; another is taken to be under those of its name."""
@@ -243,15 +241,19 @@ class HasAccount(Protocol):
 
 
 class Accounts:
-    """The pacing of every account of a run."""
+    """The accounts of a run, and the pacing of every model of them."""
 
     def __init__(self) -> None:
-        self._pacings: dict[str, Pacing] = {}
+        self._accounts: dict[str, Account] = {}
+        self._pacings: dict[tuple[str, str], Pacing] = {}
 
-    def pacing(self, provider: Provider, limits: Limits) -> Pacing:
-        """The one of the provider's account. Raises BadJob where another model of it was given other limits."""
-        account = provider.account if isinstance(provider, HasAccount) else provider.name
-        found = self._pacings.setdefault(account, Pacing(limits))
+    def pacing(self, provider: Provider, model: str, limits: Limits) -> Pacing:
+        """The one of a model of the provider's account. Raises BadJob where it was given other limits before."""
+        name = provider.account if isinstance(provider, HasAccount) else provider.name
+        found = self._pacings.get((name, model))
+        if found is None:
+            account = self._accounts.setdefault(name, Account())
+            found = self._pacings[name, model] = Pacing(limits, account=account)
         if found.limits != limits:
-            raise BadJob(f"models of one account ({account}) share its limits: give them the same numbers")
+            raise BadJob(f"{model} is named twice with different limits ({name}): give it the same numbers both times")
         return found

@@ -18,6 +18,7 @@ import asyncio_throttle.throttler
 from autointerp.errors import ProviderError
 from autointerp.protocols import Reply, Request
 from autointerp.providers import Limits, Pacing
+from autointerp.providers.account import Account
 
 __all__ = ["MemoryLedger", "cancelled_at", "now", "pacing_of", "run_virtually"]
 
@@ -57,8 +58,8 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def pacing_of(**limits: int) -> Pacing:
-    return Pacing(Limits(**limits), clock=asyncio.get_running_loop().time)
+def pacing_of(account: Account | None = None, **limits: int) -> Pacing:
+    return Pacing(Limits(**limits), account=account, clock=asyncio.get_running_loop().time)
 
 
 async def cancelled_at(times: Iterable[float | None], tasks: Iterable[asyncio.Task[Any]]) -> list[Any]:

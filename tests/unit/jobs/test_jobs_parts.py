@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -14,8 +15,9 @@ from support.stores import PLANTED, write_store
 from autointerp import registry
 from autointerp.errors import BadJob, Unsupported
 from autointerp.jobs import load_job, run_job
+from autointerp.jobs.models import opened_models, paused
 from autointerp.jobs.selection import select
-from autointerp.protocols import Capabilities, ChatReply, ChatRequest, EchoReply, EchoRequest, Reply, Request
+from autointerp.protocols import Capabilities, ChatReply, ChatRequest, EchoReply, EchoRequest, Message, Reply, Request
 from autointerp.records import ContextStore
 from autointerp.results import read_manifest, read_scores
 from autointerp.types import Kind, Usage
@@ -97,6 +99,45 @@ def test_each_part_asks_its_own_model(folder: Path, counting: type[Counting]) ->
 def test_parts_with_equal_settings_share_one_model(folder: Path, counting: type[Counting]) -> None:
     run(folder, MODEL.format("model", "same"), MODEL.format("simulator_model", "same"), PRESET)
     assert counting.opened == {"same": 1}
+
+
+def test_models_of_one_account_have_limits_of_their_own(folder: Path, counting: type[Counting]) -> None:
+    own = "requests_per_minute = 300\nconcurrency = 2\n"
+    run(folder, MODEL.format("model", "small"), MODEL.format("explainer_model", "big") + own, PRESET)
+    assert {model for model, _ in counting.asked} == {"small", "big"}
+    with pytest.raises(BadJob, match="big is named twice with different limits"):
+        run(folder, MODEL.format("model", "big"), MODEL.format("explainer_model", "big") + own, PRESET)
+
+
+async def test_open_calls_are_counted_once_whatever_shares_them(
+    folder: Path, counting: type[Counting], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two sections of one model, which have one pacing, and another model of the same account."""
+
+    async def slowly(self: Counting, request: Request) -> Reply:
+        await asyncio.sleep(0.1)
+        return ChatReply("words", "stop", request.model, Usage(9, 1))
+
+    monkeypatch.setattr(counting, "ask", slowly)
+    patient = MODEL.format("simulator_model", "m") + "max_wait_s = 1000.0\n"
+    (folder / "job.toml").write_text(
+        HEAD + MODEL.format("model", "m") + patient + MODEL.format("scorer_model", "n") + PRESET
+    )
+    async with opened_models(load_job(folder / "job.toml"), folder) as models:
+        asked = [
+            asyncio.create_task(model.chat(ChatRequest(name, (Message("user", word),), 8)))
+            for model, name, word in (
+                (models.explainer, "m", "one"),
+                (models.simulator, "m", "two"),
+                (models.scorer, "n", "three"),
+            )
+        ]
+        async with asyncio.timeout(10):
+            while sum(model.counters.attempts for model in models.each) < 3:
+                await asyncio.sleep(0.001)
+        assert paused(models) == ""
+    await asyncio.gather(*asked)
+    assert "recording the replies of 3 open calls first" in capsys.readouterr().err
 
 
 def test_a_part_whose_model_cannot_serve_it_is_refused_before_anything_is_asked(

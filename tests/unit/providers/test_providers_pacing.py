@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 from support.virtual_time import cancelled_at, now, pacing_of, run_virtually
 
-from autointerp.errors import Authentication, BadJob, BadReply, RateLimited, Transient, WaitedTooLong
-from autointerp.providers.openai_compatible import OpenAICompatibleProvider
-from autointerp.providers.pacing import Accounts, Limits, Pacing
+from autointerp.errors import Authentication, BadReply, RateLimited, Transient, WaitedTooLong
+from autointerp.providers.pacing import Limits, Pacing
 from autointerp.providers.retries import Patience
-from autointerp.providers.scripted import ScriptedProvider
 from autointerp.types import Usage
 
 POLL_S = 0.1  # asyncio-throttle looks twenty times a second, so its times are a little late, never early
@@ -234,19 +232,6 @@ def test_a_refusal_gives_its_tokens_back_and_a_lost_reply_does_not() -> None:
     assert schedule(limits, {"tokens": 90, "error": RateLimited("429", 5.0)}, {"tokens": 90}) == [0, 5]
     assert schedule(limits, {"tokens": 90, "error": Transient("cut")}, {"tokens": 90}) == [0, 60]
     assert schedule(limits, {"tokens": 90, "error": Authentication("401")}, {"tokens": 90}) == [0, 60]
-
-
-def test_models_that_share_an_account_share_its_pacing() -> None:
-    accounts, limits = Accounts(), Limits(concurrency=3)
-    server = {"base_url": "http://127.0.0.1:1/v1", "key_variable": "ONE_KEY"}
-    one, two = OpenAICompatibleProvider(**server, name="a"), OpenAICompatibleProvider(**server, name="b")
-    other = OpenAICompatibleProvider(**{**server, "key_variable": "OTHER_KEY"})
-    assert accounts.pacing(one, limits) is accounts.pacing(two, limits)
-    assert accounts.pacing(one, limits) is not accounts.pacing(other, limits)
-    scripted = ScriptedProvider({})
-    assert accounts.pacing(scripted, limits) is accounts.pacing(ScriptedProvider({}), limits)
-    with pytest.raises(BadJob, match=r"share its limits: give them the same numbers"):
-        accounts.pacing(two, Limits(concurrency=4))
 
 
 @pytest.mark.parametrize(
