@@ -13,6 +13,7 @@ VERSIONS := .ci/constraints.txt
 
 # make demo LLM=...   a provider to ask instead of replaying the shipped replies (see README, "The demo on your own model")
 LLM ?=
+PRICE ?=
 UNITS ?=
 
 help:
@@ -70,6 +71,7 @@ golden: install
 	$(BIN)/python -m pytest tests/golden --update-golden
 
 # With LLM=... the stores of an earlier demo are taken: `sae harvest` leaves one of the same harvest as it is.
+MODEL = --llm "$(LLM)" $(if $(PRICE),--price "$(PRICE)")
 HARVEST := $(BIN)/sae harvest --corpus results/assets/corpus
 
 demo: $(if $(LLM),$(VENV)/.local,$(VENV)/.installed)
@@ -79,7 +81,7 @@ demo: $(if $(LLM),$(VENV)/.local,$(VENV)/.installed)
 	$(HARVEST) --subject "results/assets/subject-A?shuffle=1" --dictionary results/assets/dictionary-A-shuffled \
 	  --out results/demo/stores/shuffled
 	$(BIN)/autointerp run results/demo.toml \
-	  $(if $(LLM),--llm "$(LLM)" $(if $(UNITS),--units $(UNITS)) --out runs/demo-live,--out results/demo)
+	  $(if $(LLM),$(MODEL) $(if $(UNITS),--units $(UNITS)) --out runs/demo-live,--out results/demo)
 
 bench: $(VENV)/.local
 	$(BIN)/python -m tests.benchmarks

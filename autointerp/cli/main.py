@@ -34,6 +34,9 @@ Llm = Annotated[
     str | None,
     typer.Option(help="Another model: openai:MODEL, anthropic:MODEL, http://HOST/v1:MODEL or local:FILE.gguf."),
 ]
+Price = Annotated[
+    str | None, typer.Option(help="With --llm: its price, as INPUT,OUTPUT in USD per million tokens, such as 0.4,1.6.")
+]
 Units = Annotated[int | None, typer.Option(min=1, help="With --llm: at most so many units of each group.")]
 
 
@@ -41,16 +44,17 @@ Units = Annotated[int | None, typer.Option(min=1, help="With --llm: at most so m
 def plan(
     job: Annotated[Path, typer.Argument(help="The job file (TOML).", show_default=False)],
     llm: Llm = None,
+    price: Price = None,
     units: Units = None,
     json_out: JsonFlag = False,
 ) -> None:
     """Print the calls, tokens and cost of a job before anything is spent. Asks nothing, and needs no key.
 
-    What the ledger knows already is not counted as cost; prices are those that came with the program, or the job's.
+    What the ledger knows already is not counted as cost; prices are those that came with the program, or the job's own.
     """
     from autointerp.jobs import plan_job, plan_text
 
-    found = plan_job(_loaded(job, llm, units), job.parent)
+    found = plan_job(_loaded(job, llm, units, price), job.parent)
     if json_out:
         print_json(found)
     else:
@@ -62,6 +66,7 @@ def run(
     job: Annotated[Path, typer.Argument(help="The job file (TOML).", show_default=False)],
     out: Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/NAME beside the job file.")] = None,
     llm: Llm = None,
+    price: Price = None,
     units: Units = None,
     max_cost: Annotated[
         float | None,
@@ -77,7 +82,7 @@ def run(
     from autointerp.jobs import check_server, once_more, run_to_summary
     from autointerp.results import failures, show_text, summarise
 
-    loaded = _loaded(job, llm, units)
+    loaded = _loaded(job, llm, units, price)
     if llm is not None:
         check_server(loaded)
     folder = out or job.parent / "runs" / loaded.name
@@ -130,14 +135,16 @@ def report(
         print_text("\n".join(paths))
 
 
-def _loaded(job: Path, llm: str | None, units: int | None) -> Job:
+def _loaded(job: Path, llm: str | None, units: int | None, price: str | None) -> Job:
     from autointerp.jobs import load_job, on_model
 
     loaded = load_job(job)
     if llm is not None:
-        return on_model(loaded, llm, units)
+        return on_model(loaded, llm, units, price)
     if units is not None:
         raise BadInput("--units goes with --llm; the job file says which units otherwise")
+    if price is not None:
+        raise BadInput("--price goes with --llm; the job file says it of its models otherwise ([model.price])")
     return loaded
 
 

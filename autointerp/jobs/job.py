@@ -73,7 +73,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from autointerp.errors import BadJob, LedgerError
 from autointerp.providers import postgres_url
 
-__all__ = ["PARTS", "Job", "ModelSection", "PresetSection", "Selection", "load_job", "save_job"]
+__all__ = ["PARTS", "Job", "ModelSection", "PresetSection", "PriceSection", "Selection", "load_job", "save_job"]
 
 
 def _selection(value: Any) -> Any:

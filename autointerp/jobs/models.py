@@ -19,6 +19,7 @@ from autointerp.jobs.job import PARTS, Job, LedgerSection, ModelSection
 from autointerp.prompting import all_of
 from autointerp.protocols import Provider
 from autointerp.providers import (
+    HOW_TO_GIVE,
     Accounts,
     BatchSettings,
     Billing,
@@ -125,10 +126,7 @@ def price_for(section: ModelSection, provider: Provider, *, capped: bool = False
     given = None if section.price is None else GivenPrice(**section.price.model_dump())
     price = price_of(provider, section.name, given)
     if price is None and capped:
-        raise BadJob(
-            f"a cap on spending needs a price, and {section.name} has none: give it in the job file as "
-            "price = { input_per_million = USD, output_per_million = USD } of the model"
-        )
+        raise BadJob(f"a cap on spending needs a price, and {section.name} has none: {HOW_TO_GIVE}")
     return price
 
 

@@ -9,7 +9,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from autointerp import registry
 from autointerp.errors import BadInput
-from autointerp.jobs.job import PARTS, Job, LedgerSection, ModelSection, PresetSection, PresetUnits
+from autointerp.jobs.job import PARTS, Job, LedgerSection, ModelSection, PresetSection, PresetUnits, PriceSection
 from autointerp.protocols import Provider
 from autointerp.providers.settings import shown_address
 
@@ -20,14 +20,15 @@ _VENDORS = ("openai", "anthropic")
 _CONNECT_S = 10.0
 
 
-def on_model(job: Job, llm: str, units: int | None) -> Job:
+def on_model(job: Job, llm: str, units: int | None, price: str | None = None) -> Job:
     """The job with `llm` in the place of its models, live, on a ledger of its own, for at most `units` of each group.
 
     llm: "openai:MODEL" (key in OPENAI_API_KEY), "anthropic:MODEL" (ANTHROPIC_API_KEY), "http://HOST/v1:MODEL", or
-    "local:FILE" (a GGUF file or model folder, in process). A model without prompt log-probabilities simulates by JSON,
-    and one that takes no temperature is sent none. Raises BadInput for another form.
+    "local:FILE" (a GGUF file or model folder, in process). price: "INPUT,OUTPUT" in USD per million tokens, before what
+    the price list says. A model without prompt log-probabilities simulates by JSON, and one that takes no temperature
+    is sent none. Raises BadInput for another form of either.
     """
-    model = _model(llm)
+    model = _model(llm).model_copy(update={"price": None if price is None else _price(price)})
     changes = _changes(model)
     presets = [PresetSection.model_validate({**preset.model_dump(), **changes}) for preset in job.presets]
     changed = job.model_copy(
@@ -85,6 +86,16 @@ def _model(llm: str) -> ModelSection:
     if service in ("http", "https") and name and "/" in address.removeprefix(f"{service}://"):
         return ModelSection(provider="openai_compatible", name=name, settings={"base_url": address, "key_variable": ""})
     raise BadInput(f"--llm {llm!r}: give {_FORMS}")
+
+
+def _price(given: str) -> PriceSection:
+    try:
+        read, written = (float(number) for number in given.split(","))
+        return PriceSection(input_per_million=read, output_per_million=written)
+    except ValueError as error:  # of pydantic too: a price is finite and not below 0
+        raise BadInput(
+            f"--price {given!r}: give two numbers, USD per million tokens of input and of output, such as 0.4,1.6"
+        ) from error
 
 
 def _changes(model: ModelSection) -> dict[str, str]:

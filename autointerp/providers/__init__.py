@@ -21,11 +21,12 @@ from autointerp.providers.openai_compatible import OpenAICompatibleProvider
 from autointerp.providers.openai_provider import OpenAIProvider
 from autointerp.providers.pacing import Accounts, Limits, Pacing
 from autointerp.providers.planning import KnownCalls, PlanningModel, Tally
-from autointerp.providers.prices import GivenPrice, Price, price_of
+from autointerp.providers.prices import HOW_TO_GIVE, GivenPrice, Price, price_of
 from autointerp.providers.retries import RetryPolicy
 from autointerp.providers.scripted import ScriptedProvider
 
 __all__ = [
+    "HOW_TO_GIVE",
     "SHORT_TOKEN",
     "Accounts",
     "AnthropicProvider",

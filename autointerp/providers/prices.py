@@ -20,8 +20,13 @@ from autointerp.errors import BadJob
 from autointerp.protocols import Provider
 from autointerp.types import Usage
 
-__all__ = ["GivenPrice", "ListedPrice", "Price", "Rates", "cost_usd", "listed", "most_usd", "price_of"]
+__all__ = ["HOW_TO_GIVE", "GivenPrice", "ListedPrice", "Price", "Rates", "cost_usd", "listed", "most_usd", "price_of"]
 
+HOW_TO_GIVE = (
+    "give it in the job file as price = { input_per_million = USD, output_per_million = USD } of the model, or beside "
+    "--llm as --price INPUT,OUTPUT"
+)
+"""What to do where a price is needed and not known."""
 _MILLION = Decimal(1_000_000)
 _BATCH: Mapping[str, str] = {"processing": "batch"}
 
@@ -149,10 +154,7 @@ def listed(price_list: str, model: str) -> ListedPrice | None:
         return None
     entry = seller.find_model(model, all_providers=snapshot.providers)
     if entry is None or not _by_tokens(entry):
-        raise BadJob(
-            f"the price of {model} at {seller.name} is not known: give it in the job file as "
-            f"price = {{ input_per_million = USD, output_per_million = USD }} of the model"
-        )
+        raise BadJob(f"the price of {model} at {seller.name} is not known: {HOW_TO_GIVE}")
     return ListedPrice(seller.id, entry)
 
 

@@ -179,7 +179,8 @@ def test_a_cap_needs_a_price_and_a_plan_does_not(folder: Path, server: Server, r
     assert code == 2
     assert told.strip() == (
         "autointerp: a cap on spending needs a price, and m has none: give it in the job file as "
-        "price = { input_per_million = USD, output_per_million = USD } of the model"
+        "price = { input_per_million = USD, output_per_million = USD } of the model, or beside --llm as "
+        "--price INPUT,OUTPUT"
     )
     code, out, _ = run("plan", job)
     assert code == 0
@@ -196,7 +197,13 @@ def test_a_cap_needs_a_price_and_a_plan_does_not(folder: Path, server: Server, r
     ("words", "complaint"),
     [
         (("--llm", "openai:gpt-99-unheard-of"), "the price of gpt-99-unheard-of at OpenAI is not known"),
+        (("--llm", "openai:gpt-99-unheard-of"), "or beside --llm as --price INPUT,OUTPUT"),
         (("--units", "3"), "--units goes with --llm"),
+        (("--price", "1,2"), "--price goes with --llm"),
+        *(
+            (("--llm", "openai:m", "--price", price), f"--price {price!r}: give two numbers, USD per million tokens")
+            for price in ("", "1", "1,", "1,2,3", "a,b", "-1,2", "1,nan", "inf,1", "1;2")
+        ),
     ],
 )
 def test_a_plan_refuses_what_a_run_refuses(
@@ -207,6 +214,29 @@ def test_a_plan_refuses_what_a_run_refuses(
         assert code == 2
         assert complaint in told
     assert server.asked == []
+
+
+def test_a_model_named_on_the_command_line_is_given_a_price(folder: Path, server: Server, run: Run) -> None:
+    """Of one that the list does not know, and of one that no vendor sells, which may then be capped."""
+    job = folder / "job.toml"
+    unheard = planned(run, job, "--llm", "openai:gpt-99-unheard-of", "--price", "1000,2000")["total"]
+    cost = (unheard["prompt_tokens"] * 1000 + unheard["completion_tokens"] * 2000) / 1e6
+    assert unheard["cost_usd"] == pytest.approx(cost) != 0.0
+    listed = planned(run, job, "--llm", "openai:gpt-4.1-mini", "--price", "0, 0")["total"]
+    assert listed["cost_usd"] == 0.0
+
+    on_server = ("--llm", f"{server.url}:m", "--units", "1", "--price", "1000.0,2000")
+    code, _, told = run("run", job, *on_server, "--max-cost", "1e-3")
+    assert (code, server.asked) == (4, [])
+    assert "BudgetExceeded" in told
+    assert run("run", job, *on_server, "--max-cost", "1000")[0] == 0
+    calls = read_manifest(folder / "runs" / "priced")["calls"]
+    assert calls["models"][0]["price"] == "the job's price"
+    assert calls["cost_usd"] == pytest.approx((900 * 1000 + 30 * 2000) / 1e6 * len(server.asked))
+    # The run's own job has it too, and so repeats without the option.
+    again = folder / "runs" / "priced" / "job.toml"
+    assert planned(run, again)["total"]["known_usage"]["prompt_tokens"] == 900 * len(server.asked)
+    assert "input_per_million = 1000.0" in again.read_text()
 
 
 def test_what_a_model_cannot_do_is_refused_by_the_plan(folder: Path, run: Run) -> None:
