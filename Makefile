@@ -70,11 +70,13 @@ test: $(VENV)/.local postgres lint types
 golden: install
 	$(BIN)/python -m pytest tests/golden --update-golden
 
-# With LLM=... the stores of an earlier demo are taken: `sae harvest` leaves one of the same harvest as it is.
+# With LLM=... the stores of an earlier demo are taken: `sae harvest` leaves one of the same harvest as it is. What is
+# wrong with the model is said before that takes its minutes.
 MODEL = --llm "$(LLM)" $(if $(PRICE),--price "$(PRICE)")
 HARVEST := $(BIN)/sae harvest --corpus results/assets/corpus
 
 demo: $(if $(LLM),$(VENV)/.local,$(VENV)/.installed)
+	$(if $(LLM),$(BIN)/autointerp check results/demo.toml $(MODEL))
 	$(if $(LLM),,rm -rf results/demo/stores &&) mkdir -p results/demo/stores
 	$(HARVEST) --subject results/assets/subject-A --dictionary results/assets/dictionary-A \
 	  --out results/demo/stores/subject

@@ -40,6 +40,26 @@ Price = Annotated[
 Units = Annotated[int | None, typer.Option(min=1, help="With --llm: at most so many units of each group.")]
 
 
+@app.command(epilog="Example: autointerp check job.toml --llm http://127.0.0.1:8000/v1:my-model")
+def check(
+    job: Annotated[Path, typer.Argument(help="The job file (TOML).", show_default=False)],
+    llm: Llm = None,
+    price: Price = None,
+    json_out: JsonFlag = False,
+) -> None:
+    """Say what would keep a job's models from being asked: a key, a file or a price that is missing, a server away.
+
+    Needs no store, so it can go before a harvest. Asks nothing: whether a key is good shows with the first call.
+    """
+    from autointerp.jobs import check_models, check_text
+
+    found = check_models(_loaded(job, llm, None, price), job.parent)
+    if json_out:
+        print_json(found)
+    else:
+        print_text(check_text(found))
+
+
 @app.command(epilog="Example: autointerp plan job.toml --llm openai:gpt-4.1-mini --units 20")
 def plan(
     job: Annotated[Path, typer.Argument(help="The job file (TOML).", show_default=False)],
@@ -79,12 +99,12 @@ def run(
     json_out: JsonFlag = False,
 ) -> None:
     """Start a job, or go on with one that was interrupted: what the ledger knows is not asked again."""
-    from autointerp.jobs import check_server, once_more, run_to_summary
+    from autointerp.jobs import check_models, once_more, run_to_summary
     from autointerp.results import failures, show_text, summarise
 
     loaded = _loaded(job, llm, units, price)
     if llm is not None:
-        check_server(loaded)
+        check_models(loaded, job.parent)
     folder = out or job.parent / "runs" / loaded.name
     again = once_more(loaded, folder) if only_unscored else loaded
     if again is None:

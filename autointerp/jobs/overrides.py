@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from autointerp import registry
 from autointerp.errors import BadInput
 from autointerp.jobs.job import PARTS, Job, LedgerSection, ModelSection, PresetSection, PresetUnits, PriceSection
 from autointerp.protocols import Provider
-from autointerp.providers.settings import shown_address
 
-__all__ = ["check_server", "on_model"]
+__all__ = ["on_model"]
 
 _FORMS = "openai:MODEL, anthropic:MODEL, http://HOST/v1:MODEL (any OpenAI-compatible server), or local:FILE.gguf"
 _VENDORS = ("openai", "anthropic")
-_CONNECT_S = 10.0
 
 
 def on_model(job: Job, llm: str, units: int | None, price: str | None = None) -> Job:
@@ -51,28 +46,6 @@ def _fewer(job: Job, most: int) -> Job:
     baselines = "none" if job.baselines.units == "none" else "selected"
     update = {"presets": presets, "baselines": job.baselines.model_copy(update={"units": baselines})}
     return job.model_copy(update=update)
-
-
-def check_server(job: Job) -> None:
-    """Raises BadInput where nobody takes connections at the address of the job's model.
-
-    A job would ask for minutes before it said so: to it a server that is away may come back. Behind a proxy nothing can
-    be seen from here, and nothing is said.
-    """
-    base_url = job.model.settings.get("base_url") if job.model is not None else None
-    if base_url is None:
-        return
-    parts = urlsplit(base_url)
-    host = parts.hostname or ""
-    if parts.scheme in getproxies() and not proxy_bypass(host):
-        return
-    try:
-        socket.create_connection((host, parts.port or {"http": 80, "https": 443}[parts.scheme]), _CONNECT_S).close()
-    except OSError as error:
-        raise BadInput(
-            f"{shown_address(base_url)}: no connection ({error.strerror or error}): is the server running, and is this "
-            "its address?"
-        ) from error
 
 
 def _model(llm: str) -> ModelSection:

@@ -12,6 +12,7 @@ from autointerp.providers.batch import (
 )
 from autointerp.providers.billing import Billing
 from autointerp.providers.budget import Budget
+from autointerp.providers.checking import Checkable
 from autointerp.providers.ledger import Ledger
 from autointerp.providers.ledger_export import export_jsonl, import_jsonl
 from autointerp.providers.ledger_postgres import postgres_url
@@ -33,6 +34,7 @@ __all__ = [
     "BatchSettings",
     "Billing",
     "Budget",
+    "Checkable",
     "Counters",
     "GivenPrice",
     "HasBatches",

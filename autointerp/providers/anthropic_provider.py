@@ -10,7 +10,7 @@ from autointerp.protocols import Capabilities, EchoRequest, Reply, Request
 from autointerp.providers.anthropic_replies import read_message
 from autointerp.providers.anthropic_requests import message_body
 from autointerp.providers.batch.anthropic_batches import AnthropicBatches
-from autointerp.providers.keys import NO_SECRET, secret_of
+from autointerp.providers.keys import NO_SECRET, Secret, secret_of
 from autointerp.providers.refusals import no_prompt_logprobs, refuse_what_is_lacking
 from autointerp.providers.settings import checked_address, checked_settings, named, shown_address
 from autointerp.providers.vendor import Asked, json_bytes, text_of
@@ -90,6 +90,10 @@ class AnthropicProvider:
             reasoning_room=self._room(model),
         )
 
+    def check(self, model: str) -> None:
+        """Raises Authentication where the key is not there."""
+        self._key()
+
     async def ask(self, request: Request) -> Reply:
         """The reply. Raises a ProviderError for all that goes wrong on the way."""
         return read_message(await self._post("/v1/messages", self._message(request)))
@@ -133,13 +137,16 @@ class AnthropicProvider:
 
         return await text_of(call, SDK, Asked(shown_address(self._base_url, path), self._secret, self._timeout_s))
 
+    def _key(self) -> Secret:
+        return secret_of(self.key_variable, self.name) if self.key_variable else NO_SECRET
+
     def _connected(self) -> AsyncAnthropic:
         if self._client is None:
             from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
 
             from autointerp.providers.connections import http_client, until_whole
 
-            self._secret = secret_of(self.key_variable, self.name) if self.key_variable else NO_SECRET
+            self._secret = self._key()
             self._client = AsyncAnthropic(
                 api_key=self._secret.reveal() or "none",
                 base_url=self._base_url,

@@ -82,6 +82,10 @@ class OpenAICompatibleProvider:
         """What the settings say of the server."""
         return self._capabilities
 
+    def check(self, model: str) -> None:
+        """Raises Authentication where the key is not there."""
+        self._server.check()
+
     async def ask(self, request: Request) -> Reply:
         """The server's reply. Raises a ProviderError for all that goes wrong on the way."""
         if isinstance(request, EchoRequest):

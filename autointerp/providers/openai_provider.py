@@ -111,6 +111,10 @@ class OpenAIProvider:
         """What the model's family takes, corrected by the settings."""
         return replace(family_of(model), **self._corrections)
 
+    def check(self, model: str) -> None:
+        """Raises Authentication where the key is not there."""
+        self._server.check()
+
     async def ask(self, request: Request) -> Reply:
         """The reply. Raises a ProviderError for all that goes wrong on the way."""
         chat, body = self._chat(request)

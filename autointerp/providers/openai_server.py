@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from autointerp.protocols import ChatRequest
-from autointerp.providers.keys import NO_SECRET, secret_of
+from autointerp.providers.keys import NO_SECRET, Secret, secret_of
 from autointerp.providers.settings import shown_address
 from autointerp.providers.vendor import Asked, json_bytes, text_of
 
@@ -38,6 +38,10 @@ class OpenAIServer:
     def account(self) -> str:
         """Whose limits it is under: server and name of the key. The key itself is no part of it."""
         return f"{self._base_url} {self.key_variable}".rstrip()
+
+    def check(self) -> None:
+        """Raises Authentication where the server asks for a key and the environment holds none."""
+        self._key()
 
     async def post(self, path: str, body: dict[str, Any]) -> str:
         """The text of a successful response. Raises a ProviderError for all that goes wrong on the way."""
@@ -79,13 +83,16 @@ class OpenAIServer:
             await self._client.close()
             self._client = None
 
+    def _key(self) -> Secret:
+        return secret_of(self.key_variable, self._name) if self.key_variable else NO_SECRET
+
     def _connected(self) -> AsyncOpenAI:
         if self._client is None:
             from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
             from autointerp.providers.connections import http_client, until_whole
 
-            self._secret = secret_of(self.key_variable, self._name) if self.key_variable else NO_SECRET
+            self._secret = self._key()
             self._client = AsyncOpenAI(
                 api_key=self._secret.reveal() or "none",
                 base_url=self._base_url,
