@@ -5,22 +5,16 @@ The suite kills a few times; KILLS=50 python -m pytest tests/e2e/test_kill.py ki
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import random
-import signal
 import time
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 import pytest
 from support.fault_server import FaultServer, serving_faults
-from support.forked_runs import ForkedRuns, forked_runs
+from support.forked_runs import forked_runs, recorded, run_until, whole_run
 from support.stores import write_store
-
-from autointerp.providers import Ledger
 
 KILLS = int(os.environ.get("KILLS", "6"))
 CONCURRENCY = 8
@@ -58,39 +52,6 @@ def new_job(folders: Path, server: FaultServer, number: int) -> Path:
     folder.mkdir()
     (folder / "job.toml").write_text(JOB.format(url=server.url, concurrency=CONCURRENCY))
     return folder
-
-
-def recorded(folder: Path) -> set[str]:
-    """The prompts whose replies the ledger holds, each once; a killed run leaves a sound ledger."""
-
-    async def read() -> list[str]:
-        async with Ledger(folder / "ledger.sqlite") as ledger:
-            assert ledger.verify() == []
-            rows = [row for row in ledger.rows() if row["status"] == "answered"]
-            return [json.loads(row["request"])["messages"][-1]["content"] for row in rows]
-
-    prompts = asyncio.run(read())
-    assert len(set(prompts)) == len(prompts)
-    return set(prompts)
-
-
-def whole_run(runs: ForkedRuns, folder: Path) -> tuple[Path, float]:
-    """The folder, and how long the run took."""
-    began = time.monotonic()
-    runs.start(folder)
-    assert runs.ended() == 0
-    return folder, time.monotonic() - began
-
-
-def run_until(runs: ForkedRuns, folder: Path, seconds: float) -> bool:
-    """Runs the job and kills it after so many seconds; whether it had not ended by itself."""
-    child = runs.start(folder)
-    time.sleep(seconds)
-    with suppress(ProcessLookupError):
-        os.kill(child, signal.SIGKILL)
-    code = runs.ended()
-    assert code in (0, -signal.SIGKILL)
-    return code != 0
 
 
 def test_kill_at_random_instants(folders: Path) -> None:

@@ -4,19 +4,24 @@
 
 A process that has imported everything forks for each job named on its standard input ("FOLDER" with a job.toml, the
 run goes to FOLDER/run), prints the child's process id, and when the child has ended its exit code (-9: killed). Nothing
-is drawn: pictures would be most of a run's time.
+is drawn: pictures would be most of a run's time. A batch whose id was lost is looked for in quick succession, as the
+vendor's stand-in lists it at once.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["ForkedRuns", "forked_runs"]
+__all__ = ["ForkedRuns", "forked_runs", "recorded", "run_until", "whole_run"]
 
 
 class ForkedRuns:
@@ -41,6 +46,40 @@ class ForkedRuns:
         return int(self._process.stdout.readline())
 
 
+def whole_run(runs: ForkedRuns, folder: Path) -> tuple[Path, float]:
+    """The folder, and how long the run took."""
+    began = time.monotonic()
+    runs.start(folder)
+    assert runs.ended() == 0
+    return folder, time.monotonic() - began
+
+
+def run_until(runs: ForkedRuns, folder: Path, seconds: float) -> bool:
+    """Runs the job and kills it after so many seconds; whether it had not ended by itself."""
+    child = runs.start(folder)
+    time.sleep(seconds)
+    with suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+    code = runs.ended()
+    assert code in (0, -signal.SIGKILL)
+    return code != 0
+
+
+def recorded(folder: Path) -> set[str]:
+    """The prompts whose replies the ledger of a job holds, each once; a killed run leaves a sound ledger."""
+    from autointerp.providers import Ledger
+
+    async def read() -> list[str]:
+        async with Ledger(folder / "ledger.sqlite") as ledger:
+            assert ledger.verify() == []
+            rows = [row for row in ledger.rows() if row["status"] == "answered"]
+            return [json.loads(row["request"])["messages"][-1]["content"] for row in rows]
+
+    prompts = asyncio.run(read())
+    assert len(set(prompts)) == len(prompts)
+    return set(prompts)
+
+
 @contextmanager
 def forked_runs() -> Iterator[ForkedRuns]:
     # One thread: what is forked holds no other's locks.
@@ -56,10 +95,14 @@ def forked_runs() -> Iterator[ForkedRuns]:
 
 
 def _serve() -> None:
-    import openai  # noqa: F401  imported by the providers only when they first ask
+    import anthropic  # noqa: F401  imported by the providers only when they first ask
+    import openai  # noqa: F401
 
     from autointerp.jobs import load_job, run_job
+    from autointerp.providers.batch import queue
     from autointerp.results import writer
+
+    queue._LOOKS_S = (0.0, 0.02, 0.05)
 
     writer.write_figures = writer.write_report = lambda *_: None  # type: ignore[assignment]
     for line in sys.stdin:

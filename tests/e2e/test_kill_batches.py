@@ -1,0 +1,72 @@
+"""kill -9 at random instants of a run in batches: nothing is lost, and no request is run, and paid, twice.
+
+The suite kills a few times; KILLS=50 python -m pytest tests/e2e/test_kill_batches.py kills fifty times for each vendor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import Counter
+from itertools import count
+from pathlib import Path
+
+import pytest
+from support.batch_jobs import reader, write_job
+from support.batch_vendors import Vendor, serving_vendor
+from support.forked_runs import forked_runs, recorded, run_until, whole_run
+
+from autointerp.providers import Ledger
+
+KILLS = int(os.environ.get("KILLS", "3"))
+
+
+def states(folder: Path) -> Counter[str]:
+    """Of the batches in the ledger of a job."""
+
+    async def read() -> Counter[str]:
+        async with Ledger(folder / "ledger.sqlite") as ledger:
+            return Counter(row.state for row in ledger.batches.rows())
+
+    return asyncio.run(read())
+
+
+def ended_well(folder: Path, expected: bytes, vendor: Vendor, ran_before: Counter[str]) -> None:
+    """The bytes of an undisturbed run, every batch collected, and every request run once at the vendor."""
+    assert (folder / "run" / "scores.parquet").read_bytes() == expected
+    assert set(states(folder)) == {"done"}
+    ran = vendor.ran - ran_before
+    assert set(ran.values()) == {1}
+    assert len(ran) == len(recorded(folder))
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_kill_at_random_instants_of_a_run_in_batches(provider: str, tmp_path: Path) -> None:
+    draw = random.Random(0)
+    with serving_vendor() as vendor, forked_runs() as runs:
+        vendor.answer = reader
+        numbers = count()
+
+        def new_job() -> Path:
+            return write_job(tmp_path / f"job-{next(numbers)}", provider, vendor, batch=True).parent
+
+        reference, _ = whole_run(runs, new_job())
+        expected = (reference / "run" / "scores.parquet").read_bytes()
+        ended_well(reference, expected, vendor, Counter())
+        before = Counter(vendor.ran)
+        timed, took_s = whole_run(runs, new_job())  # the first one was slower
+        ended_well(timed, expected, vendor, before)
+
+        kills, folder, known, before = 0, new_job(), set[str](), Counter(vendor.ran)
+        while kills < KILLS:
+            killed = run_until(runs, folder, draw.uniform(0, took_s))
+            now = recorded(folder)
+            assert known <= now, "what was recorded is lost"
+            assert set((vendor.ran - before).values()) <= {1}, "a request was run twice"
+            kills, known = kills + killed, now
+            if not killed:
+                ended_well(folder, expected, vendor, before)
+                folder, known, before = new_job(), set(), Counter(vendor.ran)
+        whole_run(runs, folder)
+        ended_well(folder, expected, vendor, before)
