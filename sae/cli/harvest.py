@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sae.cli.lineage import check_trained_on
+from sae.cli.lineage import AnyTokenizer, check_same_tokenizer, check_trained_on
 from sae.cli.output import print_json, print_text
 from sae.cli.progress import Lines
 
 if TYPE_CHECKING:
-    from sae.corpus import Corpus
     from sae.dictionaries import Dictionary
 
 _STAGES = {"scan": "scanning all units", "records": "reading the contexts"}
@@ -53,6 +51,7 @@ def harvest(
     any_subject: Annotated[
         bool, typer.Option("--any-subject", help="Take a dictionary that was trained on other weights.")
     ] = False,
+    any_tokenizer: AnyTokenizer = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Collect contexts of all features of a dictionary and all neurons of its hook.
@@ -84,7 +83,8 @@ def harvest(
         batch=batch,
     )
     text, model = Corpus.open(corpus), load_subject(subject)
-    _check_tokenizer(subject, text)
+    if not any_tokenizer:
+        check_same_tokenizer(subject, text)
     loaded, name = None, None
     if dictionary is not None:
         loaded, manifest = load_dictionary(dictionary), read_manifest(dictionary)
@@ -119,22 +119,6 @@ def _control(subject: str) -> str | None:
     from sae.harvest import SHUFFLED_CONTROL
 
     return SHUFFLED_CONTROL if "?shuffle=" in subject else None
-
-
-def _check_tokenizer(subject: str, corpus: Corpus) -> None:
-    """Refuse token ids that mean something else to the subject, where its folder says what they should mean."""
-    from sae.errors import BadInput
-
-    try:
-        manifest = json.loads((Path(subject.partition("?")[0]) / "manifest.json").read_text(encoding="utf-8"))
-    except OSError:
-        return  # a model of others; the size of its vocabulary is compared all the same
-    trained = manifest.get("corpus", {}).get("tokenizer_sha256")
-    if trained is not None and trained != corpus.manifest["tokenizer"]["sha256"]:
-        raise BadInput(
-            f"{corpus.path}: made with another tokenizer than {subject} was trained with; "
-            "harvest over a corpus that was built together with the subject's"
-        )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sae.cli.lineage import check_trained_on
+from sae.cli.lineage import AnyTokenizer, check_same_tokenizer, check_trained_on
 from sae.cli.output import print_json, print_text
 from sae.cli.progress import Lines
 
@@ -33,6 +33,7 @@ def metrics(
     any_subject: Annotated[
         bool, typer.Option("--any-subject", help="Measure on another subject than the one it was trained on.")
     ] = False,
+    any_tokenizer: AnyTokenizer = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for metrics.json and the figure. Default: DICTIONARY.")
     ] = None,
@@ -54,6 +55,8 @@ def metrics(
     keep_freed_memory()
     loaded, manifest = load_dictionary(dictionary), read_manifest(dictionary)
     model, text = load_subject(subject), Corpus.open(corpus)
+    if not any_tokenizer:
+        check_same_tokenizer(subject, text)
     if not any_subject:
         check_trained_on(manifest, model, dictionary)
     blocks = text.split(split).tokens

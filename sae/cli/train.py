@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from sae.cli.lineage import AnyTokenizer, check_same_tokenizer
 from sae.cli.output import print_json, print_text
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def train(
     device: Annotated[str, typer.Option(help="Where the dictionary is trained: cpu, cuda.")] = "cpu",
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and resampling.")] = 0,
+    any_tokenizer: AnyTokenizer = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Train a sparse autoencoder on the activations of a subject.
@@ -99,10 +101,13 @@ def train(
         seed=seed,
     )
     keep_freed_memory()
+    model, text = load_subject(subject), Corpus.open(corpus)
+    if not any_tokenizer:
+        check_same_tokenizer(subject, text)
     with _reporting(steps) as report:
         manifest = run(
-            load_subject(subject),
-            Corpus.open(corpus),
+            model,
+            text,
             config,
             out,
             hook=hook,

@@ -63,7 +63,7 @@ def dictionary(tmp_path: Path) -> Path:
 
 
 def run(app: typer.Typer, dictionary: Path, *options: str) -> Any:
-    return CliRunner().invoke(app, [str(dictionary), "--subject", "s", "--corpus", "c", *options])
+    return CliRunner().invoke(app, [str(dictionary), "--subject", "s", "--corpus", "c", "--any-tokenizer", *options])
 
 
 def test_numbers_figure_and_provenance_are_written_beside_the_dictionary(

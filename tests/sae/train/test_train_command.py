@@ -32,7 +32,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
 
 
 def run(app: typer.Typer, out: Path, *options: str) -> Any:
-    arguments = ["--subject", "s", "--corpus", "c", "--out", str(out), *SHORT, *options]
+    arguments = ["--subject", "s", "--corpus", "c", "--out", str(out), "--any-tokenizer", *SHORT, *options]
     return CliRunner().invoke(app, arguments, catch_exceptions=True)
 
 
