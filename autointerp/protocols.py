@@ -141,8 +141,9 @@ class Capabilities:
     """What a model behind a provider can do; None for a limit means unknown.
 
     temperature, stop: whether it takes these fields of a request; prompt_caching: whether what prompts share at their
-    beginning is read from a cache, for less; reasoning_room: tokens that a call may generate, and be billed for, beyond
-    the request's max_tokens, because the model reasons before it answers.
+    beginning is read from a cache, for less; cached_from: how many tokens that must be at least; reasoning_room: tokens
+    that a call may generate, and be billed for, beyond the request's max_tokens, because the model reasons before it
+    answers.
     """
 
     prompt_logprobs: bool = False
@@ -155,6 +156,7 @@ class Capabilities:
     temperature: bool = True
     stop: bool = True
     prompt_caching: bool = False
+    cached_from: int = 1024
     reasoning_room: int = 0
 
 

@@ -14,6 +14,7 @@ from scipy import stats
 from autointerp.jobs.job import Job
 from autointerp.jobs.models import Models
 from autointerp.jobs.plan import PlannedGroup
+from autointerp.protocols import Capabilities
 from autointerp.providers import PlanningModel, Tally
 from autointerp.providers.planning import REASONING_SHARE, REPLY_SHARE
 
@@ -162,7 +163,7 @@ def _assumed(groups: Sequence[PlannedGroup], models: Sequence[PlanningModel]) ->
                 "ledger; sorts of calls that it lacks by rule"
             )
             continue
-        caching = "the vendor keeps the stable part of a prompt after its first use" if _caches(model) else "no cache"
+        caching = _caching(model.capabilities())
         hidden = f", hidden reasoning takes {REASONING_SHARE:.1%} of its room" if _reasons(model) else ""
         yield (
             f"{model.model}: tokens are counted without its tokenizer, replies take {REPLY_SHARE:.0%} of their room"
@@ -173,8 +174,10 @@ def _assumed(groups: Sequence[PlannedGroup], models: Sequence[PlanningModel]) ->
         yield f"{n} of {sum(one.population for one in sampled)} units of large groups were planned, drawn at random"
 
 
-def _caches(model: PlanningModel) -> bool:
-    return model.capabilities().prompt_caching
+def _caching(can: Capabilities) -> str:
+    if not can.prompt_caching:
+        return "no cache"
+    return f"the vendor keeps the stable part of a prompt after its first use, from {can.cached_from:,} tokens on"
 
 
 def _reasons(model: PlanningModel) -> bool:

@@ -40,7 +40,6 @@ REASONING_SHARE = 0.125
 
 _SAMPLE = 400  # calls of the ledger that estimates are calibrated with, for each model
 _ENOUGH = 5  # calls of a sort below which nothing is learned from them
-_LEAST_CACHED = 1024  # tokens at a prompt's beginning that vendors keep in their cache, at least
 _EXPLANATION = "a stand-in for the explanation, about as long as most are, number "
 
 
@@ -233,7 +232,7 @@ class PlanningModel:
         stable = request.messages[: asked[-1]] if asked else ()
         share = sum(pieces(message.content) for message in stable) / max(1, _pieces(request))
         tokens = round(share * prompt)
-        if tokens < _LEAST_CACHED:
+        if tokens < self.capabilities().cached_from:
             return 0, 0
         if hash(stable) in self._cached:
             return tokens, 0

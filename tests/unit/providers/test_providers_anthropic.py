@@ -173,6 +173,28 @@ async def test_a_temperature_is_sent_under_the_version_that_has_it(server: Serve
     await newest.close()
 
 
+@pytest.mark.parametrize(
+    ("model", "tokens"),
+    [
+        ("claude-3-opus-20240229", 1024),
+        ("claude-3-7-sonnet-20250219", 1024),
+        ("claude-sonnet-4-20250514", 1024),
+        ("claude-sonnet-4-5", 1024),
+        ("claude-opus-4-1-20250805", 1024),
+        ("claude-3-haiku-20240307", 2048),
+        ("claude-3-5-haiku-20241022", 2048),
+        ("claude-sonnet-4-6", 2048),  # documented as 1,024, and seen to begin here
+        ("claude-haiku-4-5-20251001", 4096),
+        ("claude-opus-4-5-20251101", 4096),
+        ("claude-opus-4-6", 4096),
+        ("claude-of-tomorrow-7", 4096),
+    ],
+)
+def test_a_beginning_is_cached_from_a_length_that_depends_on_the_model(model: str, tokens: int) -> None:
+    """The vendor's documentation of early 2026."""
+    assert AnthropicProvider(key_variable="").capabilities(model).cached_from == tokens
+
+
 async def test_what_the_vendor_does_not_have_is_refused_before_it_is_asked(
     server: Server, provider: AnthropicProvider
 ) -> None:
