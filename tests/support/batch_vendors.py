@@ -103,6 +103,11 @@ class Vendor:
         self.ran[key] += 1
         return {"body": body}
 
+    def another_account(self) -> None:
+        """From now on keys of another account are used: nothing has been asked with them, and no batch is listed."""
+        for kept in (self.batches, self.files, self.tries, self.ran):
+            kept.clear()
+
     def accept(self, requests: dict[str, dict[str, Any]], metadata: dict[str, str], prefix: str) -> Batch:
         batch = Batch(f"{prefix}{len(self.batches)}", requests, time.time(), metadata, self.polls)
         self.batches.append(batch)
