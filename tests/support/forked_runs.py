@@ -4,8 +4,8 @@
 
 A process that has imported everything forks for each job named on its standard input ("FOLDER" with a job.toml, the
 run goes to FOLDER/run), prints the child's process id, and when the child has ended its exit code (-9: killed). Nothing
-is drawn: pictures would be most of a run's time. A batch whose id was lost is looked for in quick succession, as the
-vendor's stand-in lists it at once.
+is drawn: pictures would be most of a run's time. Batches are sent after a short moment, and one whose id was lost is
+looked for in quick succession, as the vendor's stand-in lists it at once: instants of waiting are not worth many kills.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 __all__ = ["ForkedRuns", "forked_runs", "recorded", "run_until", "whole_run"]
@@ -98,12 +99,12 @@ def _serve() -> None:
     import anthropic  # noqa: F401  imported by the providers only when they first ask
     import openai  # noqa: F401
 
-    from autointerp.jobs import load_job, run_job
+    from autointerp.jobs import load_job, models, run_job
     from autointerp.providers.batch import queue
     from autointerp.results import writer
 
     queue._LOOKS_S = (0.0, 0.02, 0.05)
-
+    models.BatchSettings = partial(queue.BatchSettings, quiet_s=0.05)  # type: ignore[assignment,misc]
     writer.write_figures = writer.write_report = lambda *_: None  # type: ignore[assignment]
     for line in sys.stdin:
         folder = Path(line.strip())
