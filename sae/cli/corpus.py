@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -13,6 +14,7 @@ from sae.cli.output import inert, print_json, print_text
 
 if TYPE_CHECKING:
     from sae.corpus.collect import Progress
+    from sae.corpus.tokenizer import TextTokenizer
 
 T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True, help="Text to token blocks, with documents, domains and sources kept.")
@@ -83,7 +85,16 @@ def build(
     licence: Annotated[str, typer.Option(help="Licence to record for your own files.")] = "not stated",
     seed: Annotated[int, typer.Option(help="Seed of the sampling and of the order of documents.")] = 0,
     block_tokens: Annotated[int, typer.Option(min=2, help="Tokens in a block.")] = 128,
-    vocab_size: Annotated[int, typer.Option(min=258, max=65536, help="Entries of the byte-level BPE.")] = 4096,
+    vocab_size: Annotated[
+        int | None, typer.Option(min=258, max=65536, help="Entries of the byte-level BPE. Default: 4096.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="Take the tokenizer of the subject that is to read the corpus: its folder, .gguf file or Hugging Face "
+            "name. Default: a byte-level BPE, trained on the text."
+        ),
+    ] = None,
     allow_missing: Annotated[bool, typer.Option(help="Build without the packages that cannot be had.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
@@ -91,6 +102,7 @@ def build(
 
     Example: sae corpus build --out corpus
     Example: sae corpus build notes/ reviews.jsonl --field body --out my-corpus
+    Example: sae corpus build notes/ --tokenizer EleutherAI/pythia-70m --out for-pythia
     """
     from sae.corpus.build import Settings, build_corpus
     from sae.corpus.download import default_cache
@@ -99,14 +111,29 @@ def build(
 
     if paths and recipe:
         raise BadInput('give either your own files or --recipe, not both (a recipe can name files: registry = "files")')
+    if tokenizer and vocab_size:
+        raise BadInput(
+            "--vocab-size is for a tokenizer that is trained on the text; --tokenizer brings its own entries"
+        )
     plan = (
         recipe_for_files(paths, text_field=field, domain=domain, licence=licence)
         if paths
         else load_recipe(recipe or DEFAULT_RECIPE)
     )
-    settings = Settings(seed=seed, block_tokens=block_tokens, vocab_size=vocab_size, allow_missing=allow_missing)
-    manifest = _with_progress(lambda progress: build_corpus(plan, out, cache or default_cache(), settings, progress))
+    settings = Settings(seed=seed, block_tokens=block_tokens, allow_missing=allow_missing)
+    if vocab_size:
+        settings = replace(settings, vocab_size=vocab_size)
+    given = _tokenizer(tokenizer) if tokenizer else None
+    manifest = _with_progress(
+        lambda progress: build_corpus(plan, out, cache or default_cache(), settings, progress, given)
+    )
     _print(manifest, as_json)
+
+
+def _tokenizer(subject: str) -> TextTokenizer:
+    from sae.subjects import load_tokenizer  # with torch, which a corpus does without
+
+    return load_tokenizer(subject)
 
 
 @app.command()

@@ -84,7 +84,7 @@ def harvest(
     )
     text, model = Corpus.open(corpus), load_subject(subject)
     if not any_tokenizer:
-        check_same_tokenizer(subject, text)
+        check_same_tokenizer(model, text)
     loaded, name = None, None
     if dictionary is not None:
         loaded, manifest = load_dictionary(dictionary), read_manifest(dictionary)

@@ -56,7 +56,7 @@ def metrics(
     loaded, manifest = load_dictionary(dictionary), read_manifest(dictionary)
     model, text = load_subject(subject), Corpus.open(corpus)
     if not any_tokenizer:
-        check_same_tokenizer(subject, text)
+        check_same_tokenizer(model, text)
     if not any_subject:
         check_trained_on(manifest, model, dictionary)
     blocks = text.split(split).tokens

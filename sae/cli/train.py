@@ -103,7 +103,7 @@ def train(
     keep_freed_memory()
     model, text = load_subject(subject), Corpus.open(corpus)
     if not any_tokenizer:
-        check_same_tokenizer(subject, text)
+        check_same_tokenizer(model, text)
     with _reporting(steps) as report:
         manifest = run(
             model,

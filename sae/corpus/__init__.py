@@ -2,6 +2,7 @@
 
 from sae.corpus.build import Settings, build_corpus
 from sae.corpus.excerpt import write_excerpt
+from sae.corpus.pack import TokenIds
 from sae.corpus.reader import Corpus, Split
 from sae.corpus.recipe import DEFAULT_RECIPE, Recipe, Source, load_recipe, recipe_for_files
 
@@ -12,6 +13,7 @@ __all__ = [
     "Settings",
     "Source",
     "Split",
+    "TokenIds",
     "build_corpus",
     "load_recipe",
     "recipe_for_files",

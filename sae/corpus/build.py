@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +16,9 @@ from sae.corpus.manifest import SPLITS, new_folder, write_manifest
 from sae.corpus.pack import SplitWriter
 from sae.corpus.recipe import Recipe
 from sae.corpus.spool import Spool
-from sae.corpus.tokenizer import EOT, display_vocabulary, train_tokenizer
+from sae.corpus.tokenizer import EOT, TextTokenizer, display_vocabulary, tokenizer_fingerprint, train_tokenizer
 from sae.errors import BadInput
 from sae.files import checksum, write_atomically
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 ENCODE_BATCH = 256
 
@@ -37,11 +34,21 @@ class Settings:
     allow_missing: bool = False
 
 
-def build_corpus(recipe: Recipe, out: Path, cache: Path, settings: Settings, progress: Progress) -> dict[str, Any]:
+def build_corpus(
+    recipe: Recipe,
+    out: Path,
+    cache: Path,
+    settings: Settings,
+    progress: Progress,
+    tokenizer: TextTokenizer | None = None,
+) -> dict[str, Any]:
     """Build a corpus folder and return its manifest.
 
-    The same recipe, package versions, files and seed give the same bytes. Raises BadInput if `out` exists, a package
-    cannot be had (unless `allow_missing`), or the text is too little for the vocabulary or one block.
+    tokenizer: that of the subject which is to read the corpus; None: a byte-level BPE is trained on the text.
+
+    The same recipe, package versions, files, seed and tokenizer give the same bytes. Raises BadInput if `out` exists, a
+    package cannot be had (unless `allow_missing`), the text is too little for the vocabulary or one block, or the
+    tokenizer is of a kind whose entries cannot be shown.
     """
     with new_folder(out) as folder:
         packages, missing = _fetch_all(recipe, cache, settings.allow_missing, progress)
@@ -50,18 +57,18 @@ def build_corpus(recipe: Recipe, out: Path, cache: Path, settings: Settings, pro
             sieve, unreadable = collect(recipe, packages, documents, folder, settings.seed, progress)
             if not documents.ids:
                 raise BadInput("no text was found in the sources: every document is empty, unreadable or too short")
-            tokenizer = _train(documents, settings, progress)
+            tokenizer = tokenizer or _train(documents, settings, progress)
+            display = json.dumps(display_vocabulary(tokenizer.tokenizer), ensure_ascii=False, indent=0)
             splits, tokens = _write_splits(folder, recipe, documents, tokenizer, settings, progress)
             rows = _source_rows(recipe, packages, documents, tokens)
-        write_atomically(folder / "tokenizer.json", tokenizer.to_str().encode())
-        display = json.dumps(display_vocabulary(tokenizer), ensure_ascii=False, indent=0)
+        write_atomically(folder / "tokenizer.json", tokenizer.tokenizer.to_str().encode())
         write_atomically(folder / "vocab.json", display.encode())
         manifest = {
             "name": out.name,
             "recipe": recipe.name,
             "seed": settings.seed,
             "block_tokens": settings.block_tokens,
-            "tokenizer": _tokenizer_entry(folder, settings.vocab_size),
+            "tokenizer": _tokenizer_entry(folder, tokenizer),
             "sources": rows,
             "missing": [{"name": name, "reason": reason} for name, reason in missing.items()],
             "splits": splits,
@@ -75,12 +82,13 @@ def build_corpus(recipe: Recipe, out: Path, cache: Path, settings: Settings, pro
         return write_manifest(folder, manifest)
 
 
-def _tokenizer_entry(folder: Path, vocab_size: int) -> dict[str, Any]:
+def _tokenizer_entry(folder: Path, tokenizer: TextTokenizer) -> dict[str, Any]:
     return {
         "file": "tokenizer.json",
         "sha256": checksum(folder / "tokenizer.json"),
-        "vocab_size": vocab_size,
-        "eot": EOT,
+        "fingerprint": tokenizer_fingerprint(tokenizer.tokenizer),
+        "vocab_size": tokenizer.vocab_size,
+        "eot": tokenizer.eot,
     }
 
 
@@ -102,7 +110,7 @@ def _fetch_all(
     return packages, missing
 
 
-def _train(documents: Documents, settings: Settings, progress: Progress) -> Tokenizer:
+def _train(documents: Documents, settings: Settings, progress: Progress) -> TextTokenizer:
     """Train the BPE on a seeded sample of the train split."""
     train = [i for i, split in enumerate(documents.splits) if split == "train"]
     chosen: list[int] = []
@@ -118,11 +126,11 @@ def _train(documents: Documents, settings: Settings, progress: Progress) -> Toke
             progress("tokenizer", done, len(chosen))
             yield documents.texts.read(number)
 
-    return train_tokenizer(sample(), settings.vocab_size)
+    return TextTokenizer(train_tokenizer(sample(), settings.vocab_size), EOT)
 
 
 def _write_splits(
-    folder: Path, recipe: Recipe, documents: Documents, tokenizer: Tokenizer, settings: Settings, progress: Progress
+    folder: Path, recipe: Recipe, documents: Documents, tokenizer: TextTokenizer, settings: Settings, progress: Progress
 ) -> tuple[dict[str, dict[str, int]], list[int]]:
     """Encode and write every split in its seeded order. Returns the splits' sizes and each document's tokens."""
     sizes: dict[str, dict[str, int]] = {}
@@ -131,16 +139,15 @@ def _write_splits(
     for split in SPLITS:
         members = [i for i, s in enumerate(documents.splits) if s == split]
         order = [members[i] for i in keyed_order(settings.seed, "order", (documents.ids[i] for i in members))]
-        writer = SplitWriter(folder, split, settings.block_tokens, EOT)
+        writer = SplitWriter(folder, split, settings.block_tokens, tokenizer.eot, tokenizer.vocab_size)
         for first in range(0, len(order), ENCODE_BATCH):
             batch = order[first : first + ENCODE_BATCH]
-            encodings = tokenizer.encode_batch_fast([documents.texts.read(i) for i in batch])
-            for number, encoding in zip(batch, encodings, strict=True):
+            encoded = tokenizer.encode([documents.texts.read(i) for i in batch])
+            for number, ids in zip(batch, encoded, strict=True):
                 source = recipe.sources[documents.sources[number]]
-                ids = np.array(encoding.ids, dtype=np.uint16)
                 tokens[number] = len(ids) + 1  # and the end-of-text token
                 row = {"document": documents.ids[number], "name": documents.names[number]}
-                writer.add(ids, domain=source.domain, source=source.name, **row)
+                writer.add(np.array(ids, writer.dtype), domain=source.domain, source=source.name, **row)
             done += len(batch)
             progress("encode", done, len(documents.ids))
         sizes[split] = writer.close()

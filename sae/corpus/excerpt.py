@@ -30,7 +30,7 @@ def write_excerpt(corpus: Corpus, split: str, tokens: int, out: Path, *, redistr
     counts: dict[str, Counter[str]] = {name: Counter() for name in allowed}
     cut = 0
     with new_folder(out) as folder:
-        writer = SplitWriter(folder, "heldout", corpus.block_tokens, corpus.eot)
+        writer = SplitWriter(folder, "heldout", corpus.block_tokens, corpus.eot, corpus.vocab_size)
         for row in range(part.n_documents):
             if writer.tokens >= tokens:
                 break

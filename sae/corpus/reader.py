@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sae.corpus.manifest import FORMAT, VERSION
+from sae.corpus.pack import TokenIds, token_dtype
+from sae.corpus.tokenizer import TextTokenizer, tokenizer_fingerprint
 from sae.errors import BadInput
 from sae.files import checksum
 
@@ -24,16 +26,18 @@ _DAMAGED = "the corpus is damaged; build it again"
 class Split:
     """One split of a corpus.
 
-    tokens     uint16 [n_blocks, block_tokens], memory-mapped, read-only
+    tokens     [n_blocks, block_tokens], memory-mapped, read-only; uint16, or uint32 for a vocabulary beyond 65,536
     documents  a row per document (document, domain, source, name), in the order of the stream; read when asked for
     doc_start  int64 [n_docs], ascending: offset of each document's first token in the flattened stream
     """
 
-    def __init__(self, folder: Path, name: str, sizes: dict[str, int], block_tokens: int, sha256: str) -> None:
+    def __init__(self, folder: Path, name: str, sizes: dict[str, int], corpus: Corpus, sha256: str) -> None:
         self._folder, self.name = folder, name
         self.fingerprint = sha256[:16]
         """First 16 hex digits of the sha256 of the tokens' file: two splits with the same one hold the same tokens."""
-        self.tokens = _tokens(folder / f"{name}.tokens.npy", sizes["blocks"], block_tokens)
+        self.tokens = _tokens(
+            folder / f"{name}.tokens.npy", (sizes["blocks"], corpus.block_tokens), token_dtype(corpus.vocab_size)
+        )
         self.n_blocks: int = sizes["blocks"]
         self.n_documents: int = sizes["documents"]
 
@@ -110,7 +114,7 @@ class Corpus:
         if name not in self._splits:
             sizes = self.manifest["splits"][name]
             digest = self.manifest["files"][f"{name}.tokens.npy"]["sha256"]
-            self._splits[name] = Split(self.path, name, sizes, self.block_tokens, digest)
+            self._splits[name] = Split(self.path, name, sizes, self, digest)
         return self._splits[name]
 
     @cached_property
@@ -120,10 +124,17 @@ class Corpus:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The corpus's tokenizer. Its end-of-text entry is no special token: text never encodes to it."""
+        """The corpus's tokenizer. Text never encodes to its end-of-text entry."""
         from tokenizers import Tokenizer
 
-        return Tokenizer.from_file(str(self.path / self.manifest["tokenizer"]["file"]))
+        tokenizer = Tokenizer.from_file(str(self.path / self.manifest["tokenizer"]["file"]))
+        return TextTokenizer(tokenizer, self.eot).tokenizer
+
+    @cached_property
+    def tokenizer_fingerprint(self) -> str:
+        """Which tokenizer made the tokens: see `sae.corpus.tokenizer.tokenizer_fingerprint`."""
+        recorded: str | None = self.manifest["tokenizer"].get("fingerprint")
+        return recorded or tokenizer_fingerprint(self.tokenizer)  # manifests did not always say it
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -166,11 +177,9 @@ def _load(path: Path, mmap_mode: Any = None) -> Any:
         raise BadInput(f"{path}: {error}; {_DAMAGED}") from error
 
 
-def _tokens(path: Path, blocks: int, block_tokens: int) -> NDArray[np.uint16]:
+def _tokens(path: Path, shape: tuple[int, int], dtype: np.dtype[Any]) -> TokenIds:
     # An empty file part cannot be mapped.
-    tokens: NDArray[np.uint16] = _load(path, "r" if blocks else None)
-    if tokens.shape != (blocks, block_tokens) or tokens.dtype != np.uint16:
-        raise BadInput(
-            f"{path}: {tokens.dtype} {list(tokens.shape)} instead of uint16 [{blocks}, {block_tokens}]; {_DAMAGED}"
-        )
+    tokens: TokenIds = _load(path, "r" if shape[0] else None)
+    if tokens.shape != shape or tokens.dtype != dtype:
+        raise BadInput(f"{path}: {tokens.dtype} {list(tokens.shape)} instead of {dtype} {list(shape)}; {_DAMAGED}")
     return tokens

@@ -1,9 +1,13 @@
-"""Byte-level BPE: training, and how each token is shown to people."""
+"""Tokenizers: training a byte-level BPE, telling tokenizers apart, and how each token is shown to people."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from sae.errors import BadInput
 
@@ -13,6 +17,44 @@ if TYPE_CHECKING:
 EOT = 0
 EOT_TEXT = "<|endoftext|>"
 N_BYTES = 256
+_BYTE = re.compile("<0x([0-9A-F]{2})>")
+
+
+@dataclass(frozen=True)
+class TextTokenizer:
+    """What makes the tokens of a corpus. eot: the id that is put after each document.
+
+    Text is only text to it: what spells a special token is encoded as those characters, nothing is put around a text,
+    cut off or filled up, whatever the tokenizer's file asks for.
+    """
+
+    tokenizer: Tokenizer
+    eot: int
+
+    def __post_init__(self) -> None:
+        self.tokenizer.encode_special_tokens = True
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
+
+    @property
+    def vocab_size(self) -> int:
+        """Token ids are below it."""
+        return max(self.tokenizer.get_vocab().values()) + 1
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of each text."""
+        return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def tokenizer_fingerprint(tokenizer: Tokenizer) -> str:
+    """First 16 hex digits of the sha256 of what a tokenizer's ids mean: each id's entry, and the merges in their order.
+
+    Not of its file, which versions of the library write differently: they order entries, spell merges and name the
+    parts around the model in ways of their own.
+    """
+    entries = sorted((index, text) for text, index in tokenizer.get_vocab().items())
+    merges = json.loads(tokenizer.to_str())["model"].get("merges", [])
+    return hashlib.sha256(json.dumps([entries, merges]).encode()).hexdigest()[:16]
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -47,8 +89,6 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 
 
 def _without_special_tokens(tokenizer: Tokenizer) -> Tokenizer:
-    import json
-
     from tokenizers import Tokenizer
 
     state = json.loads(tokenizer.to_str())
@@ -64,12 +104,40 @@ def _byte_of_character() -> dict[str, int]:
 
 
 def display_vocabulary(tokenizer: Tokenizer) -> list[str]:
-    """Text of each entry by id; bytes that are no UTF-8 on their own appear as \\xNN."""
-    alphabet = _byte_of_character()
-    shown: list[str] = [""] * tokenizer.get_vocab_size()
-    for text, index in tokenizer.get_vocab().items():
-        if index == EOT:
-            shown[index] = EOT_TEXT
-        else:
-            shown[index] = bytes(alphabet[c] for c in text).decode("utf-8", errors="backslashreplace")
+    """Text of each entry by id; bytes that are no UTF-8 on their own appear as \\xNN, ids without an entry as "".
+
+    Raises BadInput for a tokenizer that is neither a byte-level one nor one of SentencePiece.
+    """
+    state = json.loads(tokenizer.to_str())
+    spell = _spelling(state)
+    added = {entry["id"]: entry["content"] for entry in state["added_tokens"]}  # text as it is, in either kind
+    entries = tokenizer.get_vocab()
+    shown = [""] * (max(entries.values()) + 1)
+    for text, index in entries.items():
+        shown[index] = added[index] if index in added else spell(text)
     return shown
+
+
+def _spelling(state: dict[str, Any]) -> Callable[[str], str]:
+    """From an entry to its text, by how the tokenizer itself would decode it."""
+    decoder = state["decoder"] or {}
+    parts = decoder.get("decoders", [decoder])
+    if any(part.get("type") == "ByteLevel" for part in parts):
+        alphabet = _byte_of_character()
+        return lambda entry: (
+            _of_bytes(bytes(map(alphabet.__getitem__, entry))) if alphabet.keys() >= set(entry) else entry
+        )
+    if any(part.get("type") == "Metaspace" or part.get("pattern") == {"String": "▁"} for part in parts):
+        return _of_sentencepiece
+    raise BadInput(
+        "this tokenizer is neither a byte-level one nor one of SentencePiece; tokens of no other can be shown"
+    )
+
+
+def _of_sentencepiece(entry: str) -> str:
+    byte = _BYTE.fullmatch(entry)
+    return _of_bytes(bytes.fromhex(byte[1])) if byte else entry.replace("▁", " ")
+
+
+def _of_bytes(content: bytes) -> str:
+    return content.decode("utf-8", errors="backslashreplace")

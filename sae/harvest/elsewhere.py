@@ -22,13 +22,14 @@ class Occurrences:
     def __init__(self, text: Text, wanted: NDArray[np.int64], per_token: int, seed: int) -> None:
         # With a key of its own: the samples of the slices are drawn by another order of the same positions.
         key = key_for(seed, "harvest occurrences")
-        is_wanted = np.zeros(1 << 8 * text.blocks.dtype.itemsize, np.bool_)
+        beyond = np.int64(wanted.max(initial=-1) + 1)  # stands for every higher id
+        is_wanted = np.zeros(int(beyond) + 1, np.bool_)
         is_wanted[wanted] = True
         keeper = LowestPerGroup(len(is_wanted), per_token, lambda token, value: token)
         for start in range(0, len(text.rows), _BLOCKS_AT_ONCE):
             rows = text.rows[start : start + _BLOCKS_AT_ONCE]
             tokens = text.blocks[rows].reshape(-1)
-            here = np.flatnonzero(is_wanted[tokens])
+            here = np.flatnonzero(is_wanted[np.minimum(tokens, beyond)])
             token, position = tokens[here].astype(np.int64), text.positions(rows)[here]
             priority = priorities(hashes(position, key), np.zeros(1, np.uint32))
             enters = np.flatnonzero(priority < keeper.limits[token])

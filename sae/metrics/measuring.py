@@ -17,6 +17,7 @@ from sae.metrics.results import LossRecovered, Metrics, Reconstruction, Sparsity
 from sae.seeds import generator
 
 if TYPE_CHECKING:
+    from sae.corpus import TokenIds
     from sae.subjects import Subject
 
 _TOKENS_PER_FORWARD = 4096
@@ -26,7 +27,7 @@ _BOOTSTRAP_DRAWS = 2000
 def measure(
     subject: Subject,
     dictionary: Dictionary,
-    tokens: npt.NDArray[np.uint16],
+    tokens: TokenIds,
     *,
     n_tokens: int | None = None,
     n_loss_tokens: int | None = None,
@@ -150,7 +151,7 @@ def _mean_cross_entropy(logits: Tensor, tokens: Tensor) -> Tensor:
     return losses.to(torch.float64).mean(dim=1)
 
 
-def _blocks(tokens: npt.NDArray[np.uint16], asked: int | None, what: str) -> int:
+def _blocks(tokens: TokenIds, asked: int | None, what: str) -> int:
     n_blocks, block_tokens = int(tokens.shape[0]), int(tokens.shape[1])
     if asked is None:
         return n_blocks

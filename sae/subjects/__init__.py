@@ -2,7 +2,7 @@
 
 from sae.subjects.base import Subject
 from sae.subjects.hugging_face import HuggingFaceSubject
-from sae.subjects.loading import load_subject
+from sae.subjects.loading import load_subject, load_tokenizer
 from sae.subjects.one_layer import MLP_HOOK, OneLayerConfig, OneLayerSubject, OneLayerTransformer
 from sae.subjects.shuffled import shuffle_weights
 from sae.subjects.store import save_subject
@@ -19,6 +19,7 @@ __all__ = [
     "TrainingData",
     "TrainingSettings",
     "load_subject",
+    "load_tokenizer",
     "save_subject",
     "shuffle_weights",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Protocol, Self
 
 import torch
@@ -16,7 +17,9 @@ class Subject(Protocol):
 
     name: for people and unit ids. fingerprint: `fingerprint_of` its weights. context: the most tokens it reads at
     once. vocab_size: token ids are below it. hooks: the places whose activations can be read and replaced.
-    exported_from: fingerprint of the subject whose weights were rounded to these, or None.
+    exported_from: fingerprint of the subject whose weights were rounded to these, or None. tokenizer_fingerprint:
+    `sae.corpus.tokenizer.tokenizer_fingerprint` of the tokenizer whose ids it reads; reading it raises BadInput where
+    no tokenizer comes with the subject.
     """
 
     @property
@@ -25,6 +28,8 @@ class Subject(Protocol):
     def fingerprint(self) -> str: ...
     @property
     def exported_from(self) -> str | None: ...
+    @property
+    def tokenizer_fingerprint(self) -> str: ...
     @property
     def context(self) -> int: ...
     @property
@@ -71,6 +76,13 @@ def check_tokens(subject: Subject, tokens: Tensor) -> None:
             f"{subject.name}: token ids from {int(tokens.min())} to {int(tokens.max())}, but its vocabulary is 0 to "
             f"{subject.vocab_size - 1}; use the tokenizer it was trained with"
         )
+
+
+def known_fingerprint(name: str, read: Callable[[], str] | None) -> str:
+    """What `read` says of a subject's tokenizer. Raises BadInput where the subject was made without it."""
+    if read is None:
+        raise BadInput(f"{name}: made without `read_tokenizer`, so that nobody can say which corpora are for it")
+    return read()
 
 
 def check_replacement(subject: Subject, tokens: Tensor, hook: str | None, replacement: Tensor | None) -> None:

@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sae.corpus import TokenIds
 from sae.errors import BadInput
 from sae.seeds import generator
 
-Blocks = NDArray[np.uint16]
+Blocks = TokenIds
 """A split of a corpus: [n_blocks, block_tokens], one stream of tokens cut into blocks. May be memory-mapped."""
 
 

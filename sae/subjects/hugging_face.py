@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import copy
 import re
-import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from sae.errors import BadInput
-from sae.subjects.base import check_replacement, check_tokens, fingerprint_of
-from sae.subjects.hub import check_name
+from sae.subjects.base import check_replacement, check_tokens, fingerprint_of, known_fingerprint
+from sae.subjects.pretrained import FAILURES, one_line, pretrained_fingerprint, source_of
 
 _HOOK = re.compile(r"blocks\.(\d+)\.(hook_resid_pre|mlp\.hook_post|hook_mlp_out|hook_resid_post)")
 
@@ -57,8 +56,9 @@ class HuggingFaceSubject:
 
     exported_from: str | None = None
 
-    def __init__(self, model: nn.Module, name: str) -> None:
-        self.model, self.name = model.eval(), name
+    def __init__(self, model: nn.Module, name: str, *, read_tokenizer: Callable[[], str] | None = None) -> None:
+        """`read_tokenizer` gives the fingerprint of its tokenizer; without it no corpus can be read."""
+        self.model, self.name, self._read_tokenizer = model.eval(), name, read_tokenizer
         self._layout = _layout_of(model, name)
         self._layers = list(model.get_submodule(self._layout.layers).children())
         config: Any = model.config
@@ -71,6 +71,11 @@ class HuggingFaceSubject:
     def fingerprint(self) -> str:
         """See `Subject`; hashing billions of weights takes seconds, so it waits until it is asked for."""
         return fingerprint_of(self.model)
+
+    @cached_property
+    def tokenizer_fingerprint(self) -> str:
+        """See `Subject`; a large tokenizer takes seconds, too."""
+        return known_fingerprint(self.name, self._read_tokenizer)
 
     def width(self, hook: str) -> int:
         if hook not in self._widths:
@@ -126,7 +131,7 @@ class HuggingFaceSubject:
         return self.with_model(copy.deepcopy(self.model).to(dtype), self.name)
 
     def with_model(self, model: nn.Module, name: str) -> HuggingFaceSubject:
-        return HuggingFaceSubject(model, name)
+        return HuggingFaceSubject(model, name, read_tokenizer=self._read_tokenizer)
 
     def _forward(self, tokens: Tensor) -> Tensor:
         logits: Tensor = self.model(input_ids=tokens, use_cache=False).logits
@@ -174,39 +179,19 @@ def load_hugging_face(place: str) -> HuggingFaceSubject:
 
     Raises BadInput if transformers is not installed or the model cannot be had; for a name that is none at once.
     """
-    try:
-        from transformers import AutoModelForCausalLM
-    except ImportError as error:
-        raise BadInput(
-            f"{place}: a Hugging Face model needs transformers; install this package with the extra [local]"
-        ) from error
-    path = Path(place)
-    source: dict[str, Any] = {"pretrained_model_name_or_path": place}
-    if path.suffix == ".gguf":
-        _check_gguf(path)
-        source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-    elif not path.exists():
-        check_name(place)
+    source = source_of(place)
+    from transformers import AutoModelForCausalLM
+
     try:
         model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-    except (OSError, ValueError, KeyError, IndexError, ImportError, struct.error) as error:
-        # A GGUF file that is cut short ends transformers' reader with the errors of its decoding.
-        reason = " ".join(str(error).split())[:300]
+    except FAILURES as error:
         raise BadInput(
             f"{place}: neither a folder of `sae subject train` nor a causal language model of Hugging Face that can "
-            f"be loaded ({reason})"
+            f"be loaded ({one_line(error)})"
         ) from error
-    return HuggingFaceSubject(model, path.stem if path.suffix == ".gguf" else path.name if path.exists() else place)
-
-
-def _check_gguf(path: Path) -> None:
-    try:
-        with path.open("rb") as stream:
-            magic = stream.read(4)
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
-    if magic != b"GGUF":
-        raise BadInput(f"{path}: not a GGUF file (it does not start with the bytes GGUF); download it again")
+    path = Path(place)
+    name = path.stem if path.suffix == ".gguf" else path.name if path.exists() else place
+    return HuggingFaceSubject(model, name, read_tokenizer=lambda: pretrained_fingerprint(place))
 
 
 def _layout_of(model: nn.Module, name: str) -> _Layout:

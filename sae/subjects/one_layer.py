@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sae.errors import BadInput
-from sae.subjects.base import check_replacement, check_tokens, fingerprint_of, is_weight_matrix
+from sae.subjects.base import check_replacement, check_tokens, fingerprint_of, is_weight_matrix, known_fingerprint
 
 MLP_HOOK = "blocks.0.mlp.hook_post"
 """Where the dictionary of the paper is trained: the MLP's activations after the ReLU."""
@@ -260,10 +261,23 @@ class OneLayerSubject:
 
     hooks: tuple[str, ...] = HOOKS
 
-    def __init__(self, model: OneLayerTransformer, name: str, *, exported_from: str | None = None) -> None:
+    def __init__(
+        self,
+        model: OneLayerTransformer,
+        name: str,
+        *,
+        exported_from: str | None = None,
+        read_tokenizer: Callable[[], str] | None = None,
+    ) -> None:
+        """`read_tokenizer` gives the fingerprint of its tokenizer; without it no corpus can be read."""
         self.model, self.name, self.exported_from = model.eval(), name, exported_from
+        self._read_tokenizer = read_tokenizer
         self.fingerprint = fingerprint_of(model)
         self.context, self.vocab_size = model.config.n_ctx, model.config.d_vocab
+
+    @cached_property
+    def tokenizer_fingerprint(self) -> str:
+        return known_fingerprint(self.name, self._read_tokenizer)
 
     def width(self, hook: str) -> int:
         self._check_hook(hook)
@@ -299,10 +313,11 @@ class OneLayerSubject:
         return (centred * self.model.ln_final.w) @ self.model.unembed.W_U
 
     def to(self, dtype: torch.dtype) -> OneLayerSubject:
-        return OneLayerSubject(copy.deepcopy(self.model).to(dtype), self.name, exported_from=self.exported_from)
+        model = copy.deepcopy(self.model).to(dtype)
+        return OneLayerSubject(model, self.name, exported_from=self.exported_from, read_tokenizer=self._read_tokenizer)
 
     def with_model(self, model: OneLayerTransformer, name: str) -> OneLayerSubject:
-        return OneLayerSubject(model, name)
+        return OneLayerSubject(model, name, read_tokenizer=self._read_tokenizer)
 
     def _check_hook(self, hook: str) -> None:
         if hook not in self.hooks:

@@ -11,12 +11,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from sae.corpus.tokenizer import EOT, TextTokenizer, tokenizer_fingerprint
 from sae.errors import BadInput
 from sae.files import file_entry, write_atomically
 from sae.subjects.one_layer import OneLayerConfig, OneLayerSubject, OneLayerTransformer
 
 FORMAT, VERSION = "sae-subject", 1
-MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
+MANIFEST, WEIGHTS, TOKENIZER = "manifest.json", "weights.safetensors", "tokenizer.json"
 
 
 def save_subject(
@@ -32,8 +33,9 @@ def save_subject(
 ) -> dict[str, Any]:
     """Write a subject's folder and return its manifest, which is written last: without it the folder is not whole.
 
-    corpus: at least "name" and "tokenizer_sha256". training: what was done and reached. dtype: of the stored weights,
-    "float16" or "float32". companions: the files kept beside the weights, by name (tokenizer.json, vocab.json, ...).
+    corpus: "name", "fingerprint", "tokenizer_sha256" and "eot", its tokenizer's end of a text. training: what was done
+    and reached. dtype: of the stored weights, "float16" or "float32". companions: the files kept beside the weights,
+    by name (tokenizer.json, vocab.json, ...).
     exported_from: fingerprint of the subject whose weights were rounded to these.
     """
     stored = storage_dtype(dtype)
@@ -95,7 +97,24 @@ def load_folder(folder: Path) -> OneLayerSubject:
     except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise BadInput(f"{folder}: the weights do not fit the manifest's config ({reason})") from error
-    return OneLayerSubject(model, name, exported_from=manifest.get("exported_from"))
+    return OneLayerSubject(
+        model,
+        name,
+        exported_from=manifest.get("exported_from"),
+        read_tokenizer=lambda: tokenizer_fingerprint(folder_tokenizer(folder).tokenizer),
+    )
+
+
+def folder_tokenizer(folder: Path) -> TextTokenizer:
+    """The tokenizer of a subject's folder. Raises BadInput if the folder is damaged or holds none."""
+    from tokenizers import Tokenizer
+
+    manifest = read_manifest(folder)
+    check_files(folder, manifest)
+    if TOKENIZER not in manifest["files"]:
+        raise BadInput(f"{folder}: holds no {TOKENIZER}; copy the folder of `sae subject train` again")
+    # Before a corpus could be made with another tokenizer, the end of a text was always entry 0.
+    return TextTokenizer(Tokenizer.from_file(str(folder / TOKENIZER)), manifest["corpus"].get("eot", EOT))
 
 
 def check_files(folder: Path, manifest: dict[str, Any]) -> None:

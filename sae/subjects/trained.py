@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from sae.corpus.reader import Corpus
+from sae.corpus.tokenizer import EOT
 from sae.errors import BadInput
 from sae.subjects.checkpoints import CHECKPOINT
 from sae.subjects.one_layer import OneLayerConfig
@@ -40,7 +41,11 @@ def train_subject(
     asked = {"config": asdict(config), "corpus": _corpus_entry(corpus), "settings": asdict(settings)}
     if (folder / MANIFEST).exists():
         manifest = read_manifest(folder)
-        done = {key: manifest[key] for key in ("config", "corpus")} | {"settings": manifest["training"]["settings"]}
+        done = {
+            "config": manifest["config"],
+            "corpus": _recorded_corpus(manifest),
+            "settings": manifest["training"]["settings"],
+        }
         if done != json.loads(json.dumps(asked)):
             raise BadInput(f"{folder}: holds a finished subject made with other settings; name another --out")
         return manifest
@@ -71,7 +76,7 @@ def export_subject(folder: Path, out: Path, dtype: str, corpus: Corpus) -> dict[
     if out.exists():
         raise BadInput(f"{out}: exists already; name another --out")
     manifest = read_manifest(folder)
-    if manifest["corpus"] != _corpus_entry(corpus):
+    if _recorded_corpus(manifest) != _corpus_entry(corpus):
         raise BadInput(f"{corpus.path}: not the corpus that {folder} was trained on; give that one")
     original = load_folder(folder)
     fingerprint = original.fingerprint
@@ -101,4 +106,10 @@ def _corpus_entry(corpus: Corpus) -> dict[str, Any]:
         "name": corpus.name,
         "fingerprint": corpus.split("train").fingerprint,
         "tokenizer_sha256": corpus.manifest["tokenizer"]["sha256"],
+        "eot": corpus.eot,
     }
+
+
+def _recorded_corpus(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The corpus entry of a manifest, which did not always say the end of a text, as it was always the same."""
+    return {"eot": EOT, **manifest["corpus"]}

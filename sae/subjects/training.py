@@ -74,7 +74,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Two splits of a corpus, uint16 [n_blocks, block_tokens]; `fingerprint` says which corpus it is."""
+    """Two splits of a corpus, [n_blocks, block_tokens]; `fingerprint` says which corpus it is."""
 
     train: Blocks
     validation: Blocks

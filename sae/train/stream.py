@@ -20,6 +20,7 @@ from sae.errors import BadInput
 from sae.seeds import generator
 
 if TYPE_CHECKING:
+    from sae.corpus import TokenIds
     from sae.subjects import Subject
 
 _BLOCKS_PER_FORWARD = 64
@@ -28,14 +29,14 @@ _BLOCKS_PER_FORWARD = 64
 class ActivationStream:
     """The stream of one run.
 
-    `tokens` uint16 [n_blocks, block_tokens]; `tokens_per_context` positions are sampled of each block (None: all).
+    `tokens` [n_blocks, block_tokens]; `tokens_per_context` positions are sampled of each block (None: all).
     """
 
     def __init__(
         self,
         subject: Subject,
         hook: str,
-        tokens: npt.NDArray[np.uint16],
+        tokens: TokenIds,
         *,
         seed: int,
         tokens_per_context: int | None = None,

@@ -15,9 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.tokenizers import some_tokenizer
 
 from sae.corpus import Corpus, Recipe, Settings, Source, build_corpus, recipe_for_files, write_excerpt
 from sae.corpus.collect import keyed_order, split_of
+from sae.corpus.tokenizer import TextTokenizer, tokenizer_fingerprint
 from sae.errors import BadInput
 
 SETTINGS = Settings(vocab_size=300, block_tokens=16)
@@ -108,6 +110,22 @@ def test_same_files_and_seed_give_the_same_bytes(built: Corpus, recipe: Recipe, 
     other = build(recipe, tmp_path / "other" / "out", Settings(vocab_size=300, block_tokens=16, seed=1))
     assert other.split("train").fingerprint != built.split("train").fingerprint
     assert set(other.split("train").documents["name"]) >= set(built.split("train").documents["name"][:-1])
+
+
+def test_the_tokenizer_of_a_subject_with_more_than_65536_entries(recipe: Recipe, tmp_path: Path) -> None:
+    large = some_tokenizer(0)
+    large.add_tokens([f"entry{number}" for number in range(66_000)])
+    large.add_tokens([" river"])
+    given = TextTokenizer(large, eot=7)
+    build_corpus(recipe, tmp_path / "out", tmp_path / "cache", Settings(block_tokens=16), quiet, given)
+    corpus = Corpus.open(tmp_path / "out", verify=True)
+    assert (corpus.vocab_size, corpus.eot, corpus.vocab[66_300]) == (66_301, 7, " river")
+    assert corpus.tokenizer_fingerprint == tokenizer_fingerprint(large)
+    assert (corpus.split("train").tokens == 66_300).sum() > 50
+    assert all(text.startswith(("Article", "ARTICLE")) for text in texts(corpus, "train"))
+    excerpt = write_excerpt(corpus, "train", 320, tmp_path / "excerpt", redistributable=False)
+    assert Corpus.open(tmp_path / "excerpt").split("heldout").tokens.dtype == np.uint32
+    assert excerpt["tokenizer"] == corpus.manifest["tokenizer"]
 
 
 def test_a_prefix_of_the_order_is_a_fair_sample() -> None:

@@ -20,16 +20,16 @@ from sae.errors import BadInput
 BLOCK = 4
 
 
-def write(folder: Path, documents: list[list[int]]) -> Path:
+def write(folder: Path, documents: list[list[int]], vocab_size: int = 10) -> Path:
     """A corpus folder of these documents in its split "heldout"; the other files are stand-ins."""
     folder.mkdir(parents=True, exist_ok=True)
-    writer = SplitWriter(folder, "heldout", BLOCK, eot=0)
+    writer = SplitWriter(folder, "heldout", BLOCK, eot=0, vocab_size=vocab_size)
     for number, ids in enumerate(documents):
         row = {"document": f"{number:016x}", "domain": "d", "source": "s", "name": f"n{number}"}
-        writer.add(np.array(ids, dtype=np.uint16), **row)
+        writer.add(np.array(ids), **row)
     sizes = writer.close()
     (folder / "vocab.json").write_text('["<|endoftext|>"]')
-    tokenizer = {"file": "tokenizer.json", "sha256": "", "vocab_size": 10, "eot": 0}
+    tokenizer = {"file": "tokenizer.json", "sha256": "", "vocab_size": vocab_size, "eot": 0}
     write_manifest(
         folder,
         {"name": "t", "block_tokens": BLOCK, "tokenizer": tokenizer, "sources": [], "splits": {"heldout": sizes}},
@@ -46,6 +46,13 @@ def test_documents_are_packed_one_after_another(tmp_path: Path) -> None:
     assert split.documents["name"].tolist() == ["n0", "n1", "n2", "n3"]
     assert split.document_index(np.arange(12)).tolist() == [0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 3, 3]
     assert split.document_index(7) == 1
+
+
+@pytest.mark.parametrize(("vocab_size", "dtype"), [(1 << 16, np.uint16), ((1 << 16) + 1, np.uint32)])
+def test_ids_of_a_large_vocabulary_take_four_bytes(tmp_path: Path, vocab_size: int, dtype: type) -> None:
+    split = Corpus.open(write(tmp_path / "c", [[5, vocab_size - 1], [1]], vocab_size)).split("heldout")
+    assert split.tokens.dtype == dtype
+    assert split.tokens.tolist() == [[5, vocab_size - 1, 0, 1]]
 
 
 def test_a_document_after_the_last_whole_block_is_left_out(tmp_path: Path) -> None:

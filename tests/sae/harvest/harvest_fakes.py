@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from sae.corpus import Corpus
@@ -80,12 +81,17 @@ def random_dictionary(seed: int, *, d_in: int, d_sae: int, bias: float) -> ReluL
     )
 
 
-def write_corpus(folder: Path, tokens: NDArray[np.integer], *, vocab: int, documents: int = 5) -> Corpus:
-    """A corpus folder whose held-out split is `tokens` [n_blocks, block_tokens] and whose documents are equal parts."""
+def write_corpus(
+    folder: Path, tokens: NDArray[np.integer], *, vocab: int, documents: int = 5, tokenizer: Tokenizer | None = None
+) -> Corpus:
+    """A corpus folder whose held-out split is `tokens` [n_blocks, block_tokens] and whose documents are equal parts.
+
+    Without a tokenizer nobody can say what its ids mean.
+    """
     folder.mkdir(parents=True)
     splits = {}
     for split in ("train", "validation", "heldout"):
-        writer = SplitWriter(folder, split, tokens.shape[1], eot=0)
+        writer = SplitWriter(folder, split, tokens.shape[1], eot=0, vocab_size=vocab)
         stream = tokens.reshape(-1) if split == "heldout" else tokens[:0].reshape(-1)
         for number, part in enumerate(np.array_split(stream, documents)):
             if len(part):  # the writer adds the end-of-text token that closes each
@@ -95,10 +101,10 @@ def write_corpus(folder: Path, tokens: NDArray[np.integer], *, vocab: int, docum
                     "source": "fake",
                     "name": str(number),
                 }
-                writer.add(part[:-1].astype(np.uint16), **text)
+                writer.add(part[:-1].astype(writer.dtype), **text)
         splits[split] = writer.close()
     (folder / "vocab.json").write_text(json.dumps([f"t{number}" for number in range(vocab)]))
-    (folder / "tokenizer.json").write_text("{}")
+    (folder / "tokenizer.json").write_text(tokenizer.to_str() if tokenizer else "{}")
     write_manifest(
         folder,
         {

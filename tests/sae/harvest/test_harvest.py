@@ -289,3 +289,26 @@ def test_a_part_of_the_split_is_read_evenly(source: Source, harvested: Harvested
     fired = pd.read_parquet(tmp_path / "store/feature/statistics.parquet").fired
     truth = harvested.truth["feature"].reshape(BLOCKS, BLOCK, -1)[::3]
     assert fired.tolist() == (truth > 0).sum(axis=(0, 1)).tolist()
+
+
+def test_ids_beyond_65536_give_the_same_store_of_other_ids(source: Source, tmp_path: Path) -> None:
+    shift = 70_000
+
+    def shifted(ids: NDArray[np.integer]) -> NDArray[np.integer]:
+        return np.where(ids > 0, ids + shift, ids)
+
+    assert isinstance(source.subject, FakeSubject)
+    small = replace(source, subject=replace(source.subject, unembedding=None))
+    high = torch.cat([source.subject.embedding[:1], torch.zeros(shift, 5), source.subject.embedding[1:]])
+    blocks = shifted(np.asarray(source.corpus.split("heldout").tokens).astype(np.int64))
+    corpus = write_corpus(tmp_path / "corpus", blocks, vocab=VOCAB + shift)
+    assert corpus.split("heldout").tokens.dtype == np.uint32
+    harvest(small, SETTINGS, tmp_path / "small")
+    harvest(replace(small, subject=replace(small.subject, embedding=high), corpus=corpus), SETTINGS, tmp_path / "large")
+    two = folder_bytes(tmp_path / "small"), folder_bytes(tmp_path / "large")
+    assert two[0].keys() == two[1].keys()
+    differ = {name for name in two[0] if two[0][name] != two[1][name]}
+    ids = {"contexts/tokens.npy", "feature/top_tokens.npy", "neuron/top_tokens.npy"}
+    assert differ == ids | {"manifest.json", "vocab.json"}
+    for name in ids:
+        assert (np.load(tmp_path / "large" / name) == shifted(np.load(tmp_path / "small" / name))).all()

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from harvest_fakes import HOOK, folder_bytes, random_dictionary, write_corpus, zipf_blocks
+from support.tokenizers import some_tokenizer
 
 from sae.cli.main import main
-from sae.corpus import Corpus
 from sae.dictionaries import save_dictionary
 from sae.subjects import OneLayerConfig, OneLayerSubject, OneLayerTransformer, save_subject
 
 ROOT = Path(__file__).parents[3]
-VOCAB, BLOCK = 50, 16
+VOCAB, BLOCK = 270, 16
 SMALL = ["--window", "8", "--top", "4", "--per-interval", "2", "--random", "6", "--out-of-context", "3"]
 
 
@@ -27,24 +27,25 @@ SMALL = ["--window", "8", "--top", "4", "--per-interval", "2", "--random", "6", 
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders: corpus, other (another tokenizer), subject, dictionary (trained on it), stranger (on another)."""
     folder = tmp_path_factory.mktemp("harvest")
-    corpus = write_corpus(folder / "corpus", zipf_blocks(0, 40, BLOCK, VOCAB), vocab=VOCAB)
-    _with_tokenizer(folder / "other", "11" * 32)
+    tokenizer = some_tokenizer(0, VOCAB)
+    for name, made_with in {"corpus": tokenizer, "other": some_tokenizer(1, VOCAB)}.items():
+        write_corpus(folder / name, zipf_blocks(0, 40, BLOCK, VOCAB), vocab=VOCAB, tokenizer=made_with)
     model = OneLayerTransformer(OneLayerConfig(d_model=8, n_heads=2, d_mlp=12, d_vocab=VOCAB, n_ctx=BLOCK))
     model.init_weights(np.random.default_rng(0))
-    trained_on = {"name": "fake corpus", "tokenizer_sha256": corpus.manifest["tokenizer"]["sha256"]}
-    save_subject(folder / "subject", model, name="tiny", corpus=trained_on, training={}, dtype="float32", companions={})
+    save_subject(
+        folder / "subject",
+        model,
+        name="tiny",
+        corpus={"name": "fake corpus"},
+        training={},
+        dtype="float32",
+        companions={"tokenizer.json": tokenizer.to_str().encode()},
+    )
     fingerprint = OneLayerSubject(model, "tiny").fingerprint
     dictionary = random_dictionary(0, d_in=12, d_sae=20, bias=-0.1)
     for name, subject in (("dictionary", fingerprint), ("stranger", "0" * 16)):
         save_dictionary(dictionary, folder / name, {"name": name, "subject": {"fingerprint": subject}})
     return folder
-
-
-def _with_tokenizer(folder: Path, sha256: str) -> Corpus:
-    corpus = write_corpus(folder, zipf_blocks(0, 40, BLOCK, VOCAB), vocab=VOCAB)
-    corpus.manifest["tokenizer"]["sha256"] = sha256
-    (folder / "manifest.json").write_text(json.dumps(corpus.manifest))
-    return Corpus.open(folder)
 
 
 def sae(place: Path, *options: str) -> subprocess.CompletedProcess[str]:

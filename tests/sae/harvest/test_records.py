@@ -101,11 +101,13 @@ def test_occurrences_are_a_uniform_sample_of_where_a_token_stands() -> None:
     assert stats.chisquare(counts[everywhere]).pvalue > 1e-4
 
 
-def test_occurrences_of_a_rare_token_are_all_there() -> None:
-    blocks = zipf_blocks(1, 30, 10, 40).astype(np.uint16)
+@pytest.mark.parametrize(("highest", "dtype"), [(39, np.uint16), (65_535, np.uint16), (70_000, np.uint32)])
+def test_occurrences_of_a_rare_token_are_all_there(highest: int, dtype: type) -> None:
+    blocks = (highest - zipf_blocks(1, 30, 10, 40)).astype(dtype)
     text = choose_text(blocks, None)
-    found = Occurrences(text, np.arange(40), 1000, 0)
-    for token in range(40):
+    wanted = np.arange(highest - 39, highest + 1)
+    found = Occurrences(text, wanted, 1000, 0)
+    for token in wanted.tolist():
         assert sorted(found.of(token).tolist()) == np.flatnonzero(blocks.reshape(-1) == token).tolist()
 
 

@@ -95,6 +95,15 @@ def test_the_same_command_again_trains_nothing_and_another_is_refused(tmp_path: 
         run(*command, "--seed", "1")
 
 
+def test_a_manifest_of_before_the_end_of_a_text_was_recorded_is_of_the_same_run(tmp_path: Path) -> None:
+    corpus, out, manifest = trained(tmp_path)
+    assert manifest["corpus"].pop("eot") == json.loads((corpus / "manifest.json").read_text())["tokenizer"]["eot"]
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    command = ["train", "--corpus", corpus, "--out", out, "--tokens", 4000, "--name", "tiny-A", *SIZES, "--json"]
+    assert json.loads(run(*command)[0]) == manifest
+    run("export", out, "--out", tmp_path / "half", "--corpus", corpus)
+
+
 def test_export_rounds_the_weights_and_measures_them_again(tmp_path: Path) -> None:
     corpus, out, manifest = trained(tmp_path)
     half = tmp_path / "half"
