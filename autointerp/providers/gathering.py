@@ -12,7 +12,7 @@ __all__ = ["Gathered"]
 
 # How often the event loop goes round before a batch begins: at once where nothing else goes on, and where much does,
 # what others bring meanwhile goes along. A batch costs a change of threads and back.
-_TURNS = 6
+_TURNS = 4
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -74,7 +74,7 @@ def test_kill_at_random_instants(folders: Path) -> None:
             assert known <= now, "what was recorded is lost"
             assert not known & set(asked), "what was recorded was asked again"
             assert len(asked) == len(set(asked))
-            assert len(set(asked) - now) <= 2 * CONCURRENCY  # open, or answered and not yet on the disk
+            assert len(set(asked) - now) <= 3 * CONCURRENCY  # open, or answered and not yet on the disk
             kills, known = kills + killed, now
             if not killed:
                 assert (folder / "run" / "scores.parquet").read_bytes() == expected

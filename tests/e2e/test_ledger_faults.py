@@ -204,7 +204,9 @@ def test_locked_in_the_middle_for_longer_than_the_wait(job: Interrupted, sound: 
     asked = job.asked(since)
     assert KNOWN < len(known) < sound.calls
     assert len(asked) == len(set(asked))
-    assert len(set(asked) - known) <= 2 * CONCURRENCY  # those that were open, and what they were to ask next
+    assert (
+        len(set(asked) - known) <= 3 * CONCURRENCY
+    )  # those that were open, and the answers that waited to be recorded
     job.ends_the_same(known)
 
 

@@ -59,7 +59,7 @@ async def test_an_error_that_is_not_the_ledgers_closes_nothing() -> None:
 
 @pytest.mark.parametrize("held_s", [0.3, 60.0])
 async def test_a_model_asks_little_while_its_ledger_is_held(tmp_path: Path, held_s: float) -> None:
-    """For less than the wait nothing comes of it; for longer, what was asked is no more than twice the open calls."""
+    """For less than the wait nothing comes of it; for longer, no more is asked than three times the open calls."""
     asked: list[Request] = []
 
     def answer(request: Request) -> Reply:
@@ -75,7 +75,7 @@ async def test_a_model_asks_little_while_its_ledger_is_held(tmp_path: Path, held
                 *(model.chat(chat_request(str(number))) for number in range(50)), return_exceptions=True
             )
             await asyncio.sleep(0.25)
-            assert 3 <= len(asked) <= 6
+            assert 3 <= len(asked) <= 9
             if held_s < 1:
                 holder.execute("ROLLBACK")
             ends = await calls
@@ -84,5 +84,5 @@ async def test_a_model_asks_little_while_its_ledger_is_held(tmp_path: Path, held
             assert (kinds, len(asked), ledger.statistics().answered) == ({tuple}, 50, 50)
         else:
             assert (kinds, ledger.statistics().answered) == ({LedgerError}, 0)
-            assert len(asked) <= 6
+            assert len(asked) <= 9
         await model.finish()
